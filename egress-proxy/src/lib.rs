@@ -1,0 +1,1 @@
+//! A TLS-intercepting forward proxy.

@@ -1,0 +1,1 @@
+//! What the launcher and the egress proxy must agree on. No IO, no tokio.

@@ -1,0 +1,1 @@
+//! Real origins, clients and PKI for tests and benches.
