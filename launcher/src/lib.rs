@@ -1,1 +1,11 @@
-//! The `bottle` command.
+//! `bottle`: reads a manifest, shows what it grants, and runs the agent in a throw-away bottle.
+
+pub mod backend;
+pub mod diagnostics;
+pub mod home;
+pub mod name;
+pub mod plan;
+pub mod printer;
+pub mod secret;
+pub mod spec;
+pub mod state;
