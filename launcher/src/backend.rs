@@ -23,7 +23,12 @@ pub trait Backend: Sized {
     /// Brings everything up, provisions (ca → prompt → skills → git → supervise) and returns when the agent may be
     /// attached. Each step's undoing is registered before the step can fail. When `stop` is cancelled it tears down what
     /// it has and returns [`BackendError::Interrupted`].
-    async fn launch(&self, plan: Plan, stop: &CancellationToken, printer: Printer) -> Result<Self::Bottle, BackendError>;
+    async fn launch(
+        &self,
+        plan: Plan,
+        stop: &CancellationToken,
+        printer: Printer,
+    ) -> Result<Self::Bottle, BackendError>;
 
     /// Everything of ours whose identity is not `live`: what `cleanup` would remove. Reads only.
     async fn prepare_cleanup(&self, live: &BTreeSet<Identity>) -> Result<Vec<Orphan>, BackendError>;

@@ -1,1 +1,11 @@
-//! What the launcher and the egress proxy must agree on. No IO, no tokio.
+//! What the launcher and the egress proxy must agree on: the route table and its judge, the record, the issuer and the
+//! launch contract.
+//!
+//! A type belongs here only if both binaries must agree on it. No IO, no tokio.
+
+pub mod authority;
+pub mod contract;
+pub mod issuer;
+pub mod record;
+pub mod routes;
+pub mod yaml;
