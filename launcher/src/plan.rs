@@ -1,8 +1,12 @@
 //! Everything that a backend needs to know to launch one bottle, resolved and validated: after this no manifest is read and
 //! no variable of the host is looked up. Plain data; building it touches neither the engine nor the disk.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+
+use ipnet::IpNet;
+use shared::routes::Routes;
 
 use crate::name::{AgentName, BottleName, SkillName, Variable};
 use crate::secret::Secret;
@@ -42,10 +46,14 @@ pub struct Paths {
 
 /// What `egress-proxy` is told.
 pub struct Egress {
-    /// Values for the names that the routes' `token_env` use, in slot order.
+    /// The proxy's table: `auth.source` names a slot of `tokens`, `auth.placeholder` one of `placeholders`.
+    pub routes: Routes,
+    /// The credentials, in slot order.
     pub tokens: Vec<TokenSlot>,
+    /// The stand-ins that the agent holds, in slot order; the proxy is told, so that it knows one out of its place.
+    pub placeholders: Vec<PlaceholderSlot>,
     /// Ranges given as `--allow-upstream-cidr`.
-    pub allow_cidr: Vec<String>,
+    pub allow_cidr: Vec<IpNet>,
     /// PEM text of a company's own CA, given as `--upstream-ca`.
     pub upstream_ca: Option<String>,
 }
@@ -57,6 +65,16 @@ pub struct TokenSlot {
     /// The host variable that it was read from; may be shown.
     pub source: Variable,
     pub value: Secret,
+}
+
+/// One distinct `placeholder`. The value is no secret; it is in [`AgentEnv::public`] under `variable` already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaceholderSlot {
+    /// `EGRESS_PROXY_PLACEHOLDER_0`, `_1`, …
+    pub slot: String,
+    /// The agent's variable.
+    pub variable: Variable,
+    pub value: String,
 }
 
 /// The agent's variables that the manifest asks for. (Proxy and trust variables are the backend's own.)
@@ -138,6 +156,15 @@ pub enum Session {
     /// `bottle resume`
     Continue,
     New,
+}
+
+impl Egress {
+    /// What the proxy's stdin gets under `tokens`: every slot, credentials and stand-ins, by name.
+    pub fn secrets(&self) -> BTreeMap<String, &str> {
+        let tokens = self.tokens.iter().map(|token| (token.slot.clone(), token.value.expose()));
+        let placeholders = self.placeholders.iter().map(|slot| (slot.slot.clone(), slot.value.as_str()));
+        tokens.chain(placeholders).collect()
+    }
 }
 
 impl AgentCommand {
