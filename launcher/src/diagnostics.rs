@@ -6,6 +6,11 @@ use std::fmt::Write as _;
 
 /// An error that knows what the user can do about it.
 pub trait Explain: Error {
+    /// A longer text between the error and its hints, such as the lines of a file.
+    fn details(&self) -> Option<String> {
+        None
+    }
+
     /// Whole sentences or commands, without `hint:`; the most useful first.
     fn hints(&self) -> Vec<String> {
         vec![]
@@ -28,6 +33,9 @@ impl Failure {
         while let Some(error) = cause {
             let _ = writeln!(text, "caused by: {error}");
             cause = error.source();
+        }
+        if let Some(details) = self.0.details() {
+            let _ = writeln!(text, "{details}");
         }
         for hint in self.0.hints() {
             let _ = writeln!(text, "hint: {hint}");

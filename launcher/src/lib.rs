@@ -3,9 +3,13 @@
 pub mod backend;
 pub mod diagnostics;
 pub mod home;
+pub mod host;
+pub mod manifest;
 pub mod name;
 pub mod plan;
+pub mod preflight;
 pub mod printer;
+pub mod resolve;
 pub mod secret;
 pub mod spec;
 pub mod state;

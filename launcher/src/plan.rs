@@ -78,8 +78,11 @@ pub struct PlaceholderSlot {
 }
 
 /// The agent's variables that the manifest asks for. (Proxy and trust variables are the backend's own.)
+#[derive(Default)]
 pub struct AgentEnv {
-    /// Literals and placeholders: may stand in the container's configuration.
+    /// The names that the preflight shows, in the manifest's order.
+    pub named: Vec<Variable>,
+    /// Literals, placeholders and Claude Code's own switches: may stand in the container's configuration.
     pub public: Vec<(Variable, String)>,
     /// From the host's environment or the terminal: given to the agent's exec only.
     pub secret: Vec<(Variable, Secret)>,

@@ -1,5 +1,6 @@
 //! Who hears what: data goes to stdout, everything else to stderr. The only place that writes to either.
 
+use std::fmt;
 use std::io::{self, Write as _};
 
 /// Cheap to copy, so that every step can report.
@@ -27,5 +28,30 @@ impl Printer {
     pub fn complain(self, text: &str) {
         let mut stderr = io::stderr().lock();
         let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+    }
+}
+
+/// Columns of text, as wide as they must be. `Display` ends each line with a line feed.
+#[derive(Debug)]
+pub struct Table<const COLUMNS: usize>(Vec<[String; COLUMNS]>);
+
+impl<const COLUMNS: usize> Table<COLUMNS> {
+    pub fn new(head: [&str; COLUMNS]) -> Self {
+        Self(vec![head.map(str::to_owned)])
+    }
+
+    pub fn push(&mut self, row: [String; COLUMNS]) {
+        self.0.push(row);
+    }
+}
+
+impl<const COLUMNS: usize> fmt::Display for Table<COLUMNS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = |column: usize| self.0.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+        for row in &self.0 {
+            let cells = row.iter().enumerate().map(|(column, cell)| format!("{cell:width$}", width = width(column)));
+            writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+        }
+        Ok(())
     }
 }
