@@ -1,1 +1,3 @@
 //! A TLS-intercepting forward proxy.
+
+pub mod scan;

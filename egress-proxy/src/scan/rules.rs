@@ -1,0 +1,357 @@
+//! What a rule is: a format that a secret has, and how a match of it is told from what only looks alike.
+//!
+//! A rule never runs over a content: it is asked at a place where one of its keywords stands, and reads a bounded
+//! stretch around it. Its regular expression is compiled when it is first asked.
+
+mod builtin;
+mod file;
+mod placeholder;
+pub(super) mod structure;
+
+use std::{ops::Range, sync::OnceLock};
+
+use regex_automata::{Anchored, Input, meta};
+use regex_syntax::hir::{Class, Hir, HirKind};
+
+pub(super) use self::builtin::builtin;
+pub use self::file::{RulesError, RulesFile};
+use self::structure::Structure;
+
+/// The longest match: what does not fit is judged by what does.
+pub(super) const LONGEST_MATCH: usize = 3800;
+
+/// One format of secrets.
+#[derive(Debug)]
+pub struct Rule {
+    /// Its name, as in findings and exemptions.
+    pub id: String,
+    /// What it finds, in words.
+    pub description: String,
+    /// What kind of service its secrets belong to.
+    pub group: String,
+    /// Where the format is documented.
+    pub source: Option<String>,
+    /// What is checked besides the expression.
+    pub check: Option<Structure>,
+    pub(super) matcher: Matcher,
+    pub(super) keywords: Vec<Keyword>,
+    pub(super) entropy: Option<f64>,
+    pub(super) allowlists: Vec<Allowlist>,
+}
+
+/// A literal without which a rule cannot match.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Keyword {
+    pub text: Box<[u8]>,
+    pub case: Case,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Case {
+    Counts,
+    Ignored,
+}
+
+#[derive(Debug)]
+pub(super) enum Matcher {
+    Expression(Expression),
+    /// These bytes, whatever they are.
+    Exact(Box<[u8]>),
+}
+
+/// A regular expression and where to try it.
+#[derive(Debug)]
+pub(super) struct Expression {
+    pub text: String,
+    compiled: OnceLock<Option<meta::Regex>>,
+    start: Start,
+    longest: usize,
+    /// Bytes that would make the match longer than the format allows.
+    tail: Option<Box<[bool; 256]>>,
+    group: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// Every match begins with the keyword.
+    AtKeyword,
+    /// The keyword may be anywhere in a match.
+    Around,
+}
+
+/// What a match must not be, or not hold.
+#[derive(Debug)]
+pub(super) struct Allowlist {
+    pub all: bool,
+    pub target: Target,
+    pub expressions: Vec<regex::bytes::Regex>,
+    pub stopwords: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Secret,
+    Match,
+    Line,
+}
+
+impl Rule {
+    /// The regular expression, as written in the rules file.
+    pub fn expression(&self) -> Option<&str> {
+        match &self.matcher {
+            Matcher::Expression(expression) => Some(&expression.text),
+            Matcher::Exact(_) => None,
+        }
+    }
+
+    /// The literals of which one must stand in a match.
+    pub fn keywords(&self) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
+        self.keywords
+            .iter()
+            .map(|keyword| String::from_utf8_lossy(&keyword.text))
+    }
+
+    /// The most bytes after its keyword that a match may need.
+    pub(super) fn longest(&self) -> usize {
+        match &self.matcher {
+            Matcher::Expression(expression) => expression.longest,
+            Matcher::Exact(value) => value.len(),
+        }
+    }
+
+    /// The secret that stands in `text` where a keyword was found, if there is one that is worth a refusal.
+    pub(super) fn find(&self, text: &[u8], keyword: usize) -> Option<Range<usize>> {
+        match &self.matcher {
+            Matcher::Exact(value) => text
+                .get(keyword..)?
+                .starts_with(value)
+                .then_some(keyword..keyword + value.len()),
+            Matcher::Expression(expression) => {
+                let mut from = match expression.start {
+                    Start::AtKeyword => keyword,
+                    Start::Around => keyword.saturating_sub(expression.longest),
+                };
+                loop {
+                    let (whole, secret) = expression.next(text, from)?;
+                    if whole.start > keyword {
+                        return None;
+                    }
+                    if whole.end > keyword && self.accepts(text, &whole, &secret) {
+                        return Some(secret);
+                    }
+                    if expression.start == Start::AtKeyword {
+                        return None;
+                    }
+                    from = whole.start + 1;
+                }
+            }
+        }
+    }
+
+    fn accepts(&self, text: &[u8], whole: &Range<usize>, secret: &Range<usize>) -> bool {
+        let value = &text[secret.clone()];
+        if self.entropy.is_some_and(|least| entropy(value) <= least) {
+            return false;
+        }
+        if let Some(check) = self.check
+            && !check.holds(value)
+        {
+            return false;
+        }
+        !placeholder::is_placeholder(value)
+            && !self
+                .allowlists
+                .iter()
+                .any(|list| list.allows(text, whole, secret))
+    }
+}
+
+impl Expression {
+    /// Parses an expression. `tail` asks that a match be not part of something longer of the same characters.
+    pub(super) fn new(
+        text: &str,
+        keywords: &[Keyword],
+        group: Option<usize>,
+        tail: Tail,
+    ) -> Result<Expression, Box<regex_syntax::Error>> {
+        let hir = parse(text)?;
+        let properties = hir.properties();
+        let longest = properties
+            .maximum_len()
+            .unwrap_or(LONGEST_MATCH)
+            .min(LONGEST_MATCH);
+        Ok(Expression {
+            text: text.to_owned(),
+            compiled: OnceLock::new(),
+            start: if begins_with_keyword(&hir, keywords) {
+                Start::AtKeyword
+            } else {
+                Start::Around
+            },
+            longest,
+            tail: match tail {
+                Tail::OwnAlphabet => last_class(&hir),
+                Tail::Anything => None,
+            },
+            group,
+        })
+    }
+
+    /// The next match at or after `from` (exactly there when it must begin with the keyword), and the secret in it.
+    fn next(&self, text: &[u8], from: usize) -> Option<(Range<usize>, Range<usize>)> {
+        let regex = self.compiled.get_or_init(|| compile(&self.text)).as_ref()?;
+        let past = text.len().min(from.saturating_add(2 * self.longest + 64));
+        let (anchored, span) = match self.start {
+            Start::AtKeyword => (Anchored::Yes, from..text.len()),
+            Start::Around => (Anchored::No, from..past),
+        };
+        let mut captures = regex.create_captures();
+        let mut from = span.start;
+        loop {
+            let input = Input::new(text).range(from..span.end).anchored(anchored);
+            regex.search_captures(&input, &mut captures);
+            let whole = captures.get_match()?.range();
+            let grows = self
+                .tail
+                .as_ref()
+                .zip(text.get(whole.end))
+                .is_some_and(|(tail, next)| tail[usize::from(*next)]);
+            if !grows {
+                let secret = match self.group {
+                    Some(group) => captures.get_group(group),
+                    None => (1..captures.group_len()).find_map(|group| captures.get_group(group)),
+                };
+                return Some((whole.clone(), secret.map_or(whole, |span| span.range())));
+            }
+            if anchored == Anchored::Yes {
+                return None;
+            }
+            from = whole.start + 1;
+        }
+    }
+}
+
+/// Whether a match may be followed by more of the characters that it ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tail {
+    OwnAlphabet,
+    Anything,
+}
+
+impl Allowlist {
+    fn allows(&self, text: &[u8], whole: &Range<usize>, secret: &Range<usize>) -> bool {
+        let target = match self.target {
+            Target::Secret => &text[secret.clone()],
+            Target::Match => &text[whole.clone()],
+            Target::Line => {
+                let start = memchr::memrchr(b'\n', &text[..whole.start]).map_or(0, |at| at + 1);
+                let end = memchr::memchr(b'\n', &text[whole.end..])
+                    .map_or(text.len(), |at| whole.end + at);
+                &text[start..end]
+            }
+        };
+        let expression = || {
+            self.expressions
+                .iter()
+                .any(|expression| expression.is_match(target))
+        };
+        let stopword = || {
+            let lower = text[secret.clone()].to_ascii_lowercase();
+            self.stopwords
+                .iter()
+                .any(|word| memchr::memmem::find(&lower, word.as_bytes()).is_some())
+        };
+        if self.all {
+            (self.expressions.is_empty() || expression())
+                && (self.stopwords.is_empty() || stopword())
+        } else {
+            expression() || stopword()
+        }
+    }
+}
+
+pub(super) fn parse(text: &str) -> Result<Hir, Box<regex_syntax::Error>> {
+    let bytes = regex_syntax::ParserBuilder::new()
+        .unicode(false)
+        .utf8(false)
+        .build()
+        .parse(text);
+    match bytes {
+        Ok(hir) => Ok(hir),
+        // Classes such as `\p{L}` need the other mode.
+        Err(_) => regex_syntax::ParserBuilder::new()
+            .utf8(false)
+            .build()
+            .parse(text)
+            .map_err(Box::new),
+    }
+}
+
+/// Small before fast: a rule reads some hundred bytes at a time, and there are many rules.
+fn compile(text: &str) -> Option<meta::Regex> {
+    let config = meta::Config::new()
+        .utf8_empty(false)
+        .auto_prefilter(false)
+        .hybrid(false)
+        .onepass(false);
+    meta::Builder::new()
+        .configure(config)
+        .build_from_hir(&parse(text).ok()?)
+        .ok()
+}
+
+fn begins_with_keyword(hir: &Hir, keywords: &[Keyword]) -> bool {
+    let mut extractor = regex_syntax::hir::literal::Extractor::new();
+    extractor.limit_total(2048).limit_repeat(8);
+    let prefixes = extractor.extract(hir);
+    prefixes.literals().is_some_and(|literals| {
+        !literals.is_empty()
+            && literals.iter().all(|literal| {
+                let literal = literal.as_bytes();
+                keywords.iter().any(|keyword| {
+                    let start = literal.get(..keyword.text.len());
+                    start.is_some_and(|start| match keyword.case {
+                        Case::Counts => *start == *keyword.text,
+                        Case::Ignored => start.eq_ignore_ascii_case(&keyword.text),
+                    })
+                })
+            })
+    })
+}
+
+/// The class of the last character of every match, when the expression ends with a class that is repeated greedily: a
+/// lazy repetition says that the rest does not matter.
+fn last_class(hir: &Hir) -> Option<Box<[bool; 256]>> {
+    match hir.kind() {
+        HirKind::Concat(parts) => last_class(parts.last()?),
+        HirKind::Capture(capture) => last_class(&capture.sub),
+        HirKind::Repetition(repetition) if repetition.greedy => last_class(&repetition.sub),
+        HirKind::Class(Class::Bytes(class)) => {
+            let mut members = Box::new([false; 256]);
+            for range in class.ranges() {
+                for byte in range.start()..=range.end() {
+                    members[usize::from(byte)] = true;
+                }
+            }
+            Some(members)
+        }
+        _ => None,
+    }
+}
+
+/// Shannon's, in bits per byte.
+fn entropy(value: &[u8]) -> f64 {
+    let mut counts = [0_u32; 256];
+    for byte in value {
+        counts[usize::from(*byte)] += 1;
+    }
+    let total = value.len() as f64;
+    counts
+        .iter()
+        .filter(|count| **count > 0)
+        .map(|count| {
+            let share = f64::from(*count) / total;
+            -share * share.log2()
+        })
+        .sum()
+}

@@ -1,0 +1,413 @@
+//! A rules file: TOML in the format of gitleaks' configuration, with a few keys of our own.
+//!
+//! What cannot be supported is an error with its line, never ignored: a rule that its author believes in must work.
+
+use std::{
+    fmt,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{Allowlist, Case, Expression, Keyword, Matcher, Rule, Structure, Tail, Target};
+
+/// A user's own rules, validated.
+#[derive(Debug)]
+pub struct RulesFile {
+    /// Whether the built-in rules stay (`[extend] useDefault = true`).
+    pub extends: bool,
+    /// Built-in rules that the file turns off.
+    pub disabled: Vec<String>,
+    pub(in crate::scan) rules: Vec<Rule>,
+}
+
+/// Why a rules file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RulesError {
+    #[error("cannot read the rules file `{path}`")]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{}", Located(.0))]
+    Invalid(Vec<Problem>),
+}
+
+/// One thing that is wrong, and where.
+#[derive(Debug)]
+pub struct Problem {
+    pub file: String,
+    pub line: usize,
+    pub column: usize,
+    /// The line of the file.
+    pub text: String,
+    pub message: String,
+}
+
+struct Located<'a>(&'a [Problem]);
+
+impl fmt::Display for Located<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            let Problem {
+                file,
+                line,
+                column,
+                text,
+                message,
+            } = problem;
+            let margin = line.to_string().len();
+            writeln!(f, "{message}")?;
+            writeln!(f, "{:margin$}--> {file}:{line}:{column}", "")?;
+            writeln!(f, "{line} | {text}")?;
+            write!(f, "{:margin$} | {:>column$}", "", "^")?;
+        }
+        Ok(())
+    }
+}
+
+/// The keys of the file, as gitleaks documents them.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Document {
+    #[serde(default)]
+    #[expect(dead_code, reason = "a label for people")]
+    title: Option<String>,
+    #[serde(default)]
+    #[expect(dead_code, reason = "a label for people")]
+    description: Option<String>,
+    #[serde(default)]
+    #[expect(dead_code, reason = "gitleaks' own version")]
+    min_version: Option<String>,
+    #[serde(default)]
+    extend: Option<Extend>,
+    #[serde(default)]
+    rules: Vec<Spanned<RuleTable>>,
+    #[serde(default)]
+    allowlist: Option<Spanned<AllowlistTable>>,
+    #[serde(default)]
+    allowlists: Vec<Spanned<AllowlistTable>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Extend {
+    #[serde(default)]
+    use_default: bool,
+    #[serde(default)]
+    path: Option<Spanned<String>>,
+    #[serde(default)]
+    url: Option<Spanned<String>>,
+    #[serde(default)]
+    disabled_rules: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RuleTable {
+    id: Spanned<String>,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    regex: Option<Spanned<String>>,
+    #[serde(default)]
+    path: Option<Spanned<String>>,
+    #[serde(default)]
+    keywords: Vec<Spanned<String>>,
+    #[serde(default)]
+    entropy: Option<f64>,
+    #[serde(default)]
+    secret_group: Option<Spanned<usize>>,
+    #[serde(default)]
+    #[expect(dead_code, reason = "labels for people")]
+    tags: Vec<String>,
+    #[serde(default)]
+    allowlist: Option<Spanned<AllowlistTable>>,
+    #[serde(default)]
+    allowlists: Vec<Spanned<AllowlistTable>>,
+    #[serde(default)]
+    source: Option<String>,
+    #[serde(default)]
+    check: Option<Structure>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct AllowlistTable {
+    #[serde(default)]
+    #[expect(dead_code, reason = "a label for people")]
+    description: Option<String>,
+    #[serde(default)]
+    condition: Option<Spanned<String>>,
+    #[serde(default)]
+    regex_target: Option<Spanned<String>>,
+    #[serde(default)]
+    regexes: Vec<Spanned<String>>,
+    #[serde(default)]
+    stopwords: Vec<String>,
+    #[serde(default)]
+    paths: Vec<Spanned<String>>,
+    #[serde(default)]
+    commits: Vec<Spanned<String>>,
+    #[serde(default)]
+    target_rules: Vec<String>,
+}
+
+/// Whose file it is: what we ship is stricter about case and about where a match ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Author {
+    Project,
+    User,
+}
+
+impl RulesFile {
+    /// Reads a user's file.
+    pub fn read(path: &Path) -> Result<RulesFile, RulesError> {
+        let text = std::fs::read_to_string(path).map_err(|source| RulesError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        RulesFile::parse(&path.display().to_string(), &text, "user", Author::User)
+    }
+
+    pub(super) fn parse(
+        name: &str,
+        text: &str,
+        group: &str,
+        author: Author,
+    ) -> Result<RulesFile, RulesError> {
+        let mut reader = Reader {
+            name,
+            text,
+            author,
+            problems: Vec::new(),
+        };
+        let document: Document = match toml::from_str(text) {
+            Ok(document) => document,
+            Err(error) => {
+                reader.problem(error.span().unwrap_or(0..0), error.message());
+                return Err(RulesError::Invalid(reader.problems));
+            }
+        };
+        let file = reader.file(document, group);
+        if reader.problems.is_empty() {
+            Ok(file)
+        } else {
+            Err(RulesError::Invalid(reader.problems))
+        }
+    }
+}
+
+struct Reader<'a> {
+    name: &'a str,
+    text: &'a str,
+    author: Author,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn file(&mut self, document: Document, group: &str) -> RulesFile {
+        let mut extends = false;
+        let mut disabled = Vec::new();
+        if let Some(extend) = document.extend {
+            extends = extend.use_default;
+            disabled = extend.disabled_rules;
+            for place in [extend.path, extend.url].into_iter().flatten() {
+                self.problem(
+                    place.span(),
+                    "only the built-in rules can be extended: put these rules into this file",
+                );
+            }
+        }
+        let mut rules: Vec<Rule> = Vec::with_capacity(document.rules.len());
+        for table in document.rules {
+            let span = table.span();
+            if let Some(rule) = self.rule(table.into_inner(), span, group) {
+                rules.push(rule);
+            }
+        }
+        for table in document.allowlists.into_iter().chain(document.allowlist) {
+            let targets = table.get_ref().target_rules.clone();
+            // Compiled once for each rule: a file has few of them.
+            for rule in rules
+                .iter_mut()
+                .filter(|rule| targets.is_empty() || targets.contains(&rule.id))
+            {
+                if let Some(list) = self.allowlist(table.get_ref()) {
+                    rule.allowlists.push(list);
+                }
+            }
+        }
+        RulesFile {
+            extends,
+            disabled,
+            rules,
+        }
+    }
+
+    fn rule(&mut self, table: RuleTable, span: Range<usize>, group: &str) -> Option<Rule> {
+        let before = self.problems.len();
+        if let Some(path) = &table.path {
+            self.problem(
+                path.span(),
+                "a request has no file path: `path` cannot be supported",
+            );
+        }
+        let Some(regex) = table.regex else {
+            if table.path.is_none() {
+                self.problem(span, "the rule has no `regex`");
+            }
+            return None;
+        };
+        let id = table.id.into_inner();
+        let keywords: Vec<Keyword> = table
+            .keywords
+            .iter()
+            .map(|keyword| self.keyword(keyword, regex.get_ref()))
+            .collect();
+        let tail = match self.author {
+            Author::Project => Tail::OwnAlphabet,
+            Author::User => Tail::Anything,
+        };
+        let group_index = table
+            .secret_group
+            .as_ref()
+            .map(|group| *group.get_ref())
+            .filter(|group| *group > 0);
+        let expression = match Expression::new(regex.get_ref(), &keywords, group_index, tail) {
+            Ok(expression) => Some(expression),
+            Err(error) => {
+                self.problem(regex.span(), &regex_problem(&error));
+                None
+            }
+        };
+        let mut allowlists = Vec::new();
+        for list in table.allowlists.iter().chain(&table.allowlist) {
+            allowlists.extend(self.allowlist(list.get_ref()));
+        }
+        if self.problems.len() > before {
+            return None;
+        }
+        Some(Rule {
+            id,
+            description: table.description,
+            group: group.to_owned(),
+            source: table.source,
+            check: table.check,
+            matcher: Matcher::Expression(expression?),
+            keywords,
+            entropy: table.entropy,
+            allowlists,
+        })
+    }
+
+    fn keyword(&mut self, keyword: &Spanned<String>, regex: &str) -> Keyword {
+        let text = keyword.get_ref().as_bytes().into();
+        if keyword.get_ref().len() < 3 {
+            self.problem(
+                keyword.span(),
+                "a keyword needs three bytes or more: shorter ones stand everywhere",
+            );
+        }
+        let case = match self.author {
+            Author::Project if !regex.starts_with("(?i)") => Case::Counts,
+            _ => Case::Ignored,
+        };
+        Keyword { text, case }
+    }
+
+    fn allowlist(&mut self, table: &AllowlistTable) -> Option<Allowlist> {
+        let before = self.problems.len();
+        for path in table.paths.iter().chain(&table.commits) {
+            self.problem(
+                path.span(),
+                "a request has neither file path nor commit: this cannot be supported",
+            );
+        }
+        let all = match table
+            .condition
+            .as_ref()
+            .map(|condition| (condition.span(), condition.get_ref().as_str()))
+        {
+            None => false,
+            Some((_, word)) if word.eq_ignore_ascii_case("or") || word == "||" => false,
+            Some((_, word)) if word.eq_ignore_ascii_case("and") || word == "&&" => true,
+            Some((span, _)) => {
+                self.problem(span, "`condition` is `AND` or `OR`");
+                false
+            }
+        };
+        let target = match table
+            .regex_target
+            .as_ref()
+            .map(|target| (target.span(), target.get_ref().as_str()))
+        {
+            None | Some((_, "secret" | "")) => Target::Secret,
+            Some((_, "match")) => Target::Match,
+            Some((_, "line")) => Target::Line,
+            Some((span, _)) => {
+                self.problem(span, "`regexTarget` is `secret`, `match` or `line`");
+                Target::Secret
+            }
+        };
+        let mut expressions = Vec::new();
+        for regex in &table.regexes {
+            match regex::bytes::RegexBuilder::new(regex.get_ref())
+                .unicode(false)
+                .build()
+            {
+                Ok(expression) => expressions.push(expression),
+                Err(error) => self.problem(regex.span(), &error.to_string()),
+            }
+        }
+        let stopwords = table
+            .stopwords
+            .iter()
+            .map(|word| word.to_ascii_lowercase())
+            .collect();
+        (self.problems.len() == before).then_some(Allowlist {
+            all,
+            target,
+            expressions,
+            stopwords,
+        })
+    }
+
+    fn problem(&mut self, span: Range<usize>, message: &str) {
+        let start = span.start.min(self.text.len());
+        let line = self.text[..start].matches('\n').count() + 1;
+        let begin = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let text = self.text[begin..]
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        self.problems.push(Problem {
+            file: self.name.to_owned(),
+            line,
+            column: self.text[begin..start].chars().count() + 1,
+            text,
+            message: message.to_owned(),
+        });
+    }
+}
+
+fn regex_problem(error: &regex_syntax::Error) -> String {
+    match error {
+        regex_syntax::Error::Parse(error) => match error.kind() {
+            regex_syntax::ast::ErrorKind::UnsupportedLookAround => {
+                "look-arounds cannot be supported: they would need to read without bound".to_owned()
+            }
+            kind => format!("the regular expression cannot be used: {kind}"),
+        },
+        regex_syntax::Error::Translate(error) => {
+            format!("the regular expression cannot be used: {}", error.kind())
+        }
+        other => format!("the regular expression cannot be used: {other}"),
+    }
+}

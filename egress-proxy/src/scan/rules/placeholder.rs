@@ -1,0 +1,62 @@
+//! Values that have a secret's form and are none: documented examples, redactions, things to be filled in.
+
+/// Words that no random value holds and that every documentation uses.
+const WORDS: [&str; 16] = [
+    "example",
+    "placeholder",
+    "changeme",
+    "change_me",
+    "redacted",
+    "your_",
+    "your-",
+    "yourtoken",
+    "yourkey",
+    "dummy",
+    "insert_",
+    "replace_",
+    "xxxx",
+    "....",
+    "****",
+    "<redac",
+];
+
+/// Credentials that a vendor prints in its documentation.
+const DOCUMENTED: [&str; 3] = [
+    "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    "je7MtGbClwBF/2Zp9Utk/h3yCo8nvbEXAMPLEKEY",
+    "4eC39HqLyjWDarjtT1zdp7dc",
+];
+
+/// Whether a value that matched a format was meant to be read, not used.
+pub(super) fn is_placeholder(value: &[u8]) -> bool {
+    let lower = value.to_ascii_lowercase();
+    let holds = |word: &str| memchr::memmem::find(&lower, word.as_bytes()).is_some();
+    WORDS.into_iter().any(holds)
+        || DOCUMENTED
+            .iter()
+            .any(|known| memchr::memmem::find(value, known.as_bytes()).is_some())
+        || is_monotonous(&lower)
+}
+
+/// One character again and again, or the keyboard's own order: no generator makes these.
+fn is_monotonous(lower: &[u8]) -> bool {
+    const RUN: usize = 7;
+    let run_of = |step: i16| {
+        let mut length = 1;
+        lower.windows(2).any(|pair| {
+            let follows =
+                i16::from(pair[1]) - i16::from(pair[0]) == step && pair[0].is_ascii_alphanumeric();
+            length = if follows { length + 1 } else { 1 };
+            length >= RUN
+        })
+    };
+    let run = run_of(0) || run_of(1) || run_of(-1);
+    // A short tail of the format may be constant (padding); a run counts when little else is there.
+    run && {
+        let mut seen = [false; 256];
+        for byte in lower {
+            seen[usize::from(*byte)] = true;
+        }
+        lower.len() <= 64 || seen.into_iter().filter(|seen| *seen).count() < 12
+    }
+}

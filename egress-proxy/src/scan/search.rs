@@ -1,0 +1,208 @@
+//! A closer look at the places that the anchors found: undoes what hides the keyword and asks its rules.
+
+use super::{
+    Exemptions, Layer, Scanner,
+    anchors::Hit,
+    encoding::Step,
+    escape::Escape,
+    rules::{Case, Keyword},
+};
+
+/// How many encodings may lie on top of each other.
+pub(super) const DEPTH: usize = 2;
+/// How far before a keyword a rule may look.
+pub(super) const BEFORE: usize = 512;
+/// How far before a keyword escapes are undone.
+const ESCAPED_BEFORE: usize = 128;
+
+/// What was found, and where in the text that was searched.
+#[derive(Debug)]
+pub(super) struct Match {
+    pub rule: usize,
+    pub at: usize,
+    pub layers: Vec<Layer>,
+}
+
+/// The layers that were undone on the way, and how many more may be.
+#[derive(Clone, Copy)]
+struct Trail {
+    layers: [Option<Layer>; DEPTH],
+    used: usize,
+}
+
+impl Trail {
+    const EMPTY: Trail = Trail {
+        layers: [None; DEPTH],
+        used: 0,
+    };
+
+    fn and(mut self, layer: Layer) -> Option<Trail> {
+        *self.layers.get_mut(self.used)? = Some(layer);
+        self.used += 1;
+        Some(self)
+    }
+
+    fn spare(self) -> usize {
+        DEPTH - self.used
+    }
+}
+
+impl Scanner {
+    /// Searches a short text that is wholly there, as written and unescaped.
+    pub(super) fn search(&self, text: &[u8], except: &Exemptions) -> Option<Match> {
+        self.search_part(text, text.len(), except, Trail::EMPTY)
+    }
+
+    /// Searches around an escape that may hide a part of a keyword: only what begins before `upto`; the rest of `text`
+    /// is there to be read.
+    pub(super) fn search_escaped(
+        &self,
+        text: &[u8],
+        upto: usize,
+        escape: Escape,
+        except: &Exemptions,
+    ) -> Option<Match> {
+        self.unescape(text, upto, escape, except, Trail::EMPTY)
+    }
+
+    fn search_part(
+        &self,
+        text: &[u8],
+        upto: usize,
+        except: &Exemptions,
+        trail: Trail,
+    ) -> Option<Match> {
+        let mut hits = Vec::new();
+        self.anchors.sweep(text, 0, upto, |hit| hits.push(hit));
+        hits.sort_unstable();
+        for hit in hits {
+            if let Some(found) = self.examine_with(text, hit, except, trail) {
+                return Some(found);
+            }
+        }
+        Escape::ALL
+            .into_iter()
+            .find_map(|escape| self.unescape(text, upto, escape, except, trail))
+    }
+
+    fn unescape(
+        &self,
+        text: &[u8],
+        upto: usize,
+        escape: Escape,
+        except: &Exemptions,
+        trail: Trail,
+    ) -> Option<Match> {
+        memchr::memchr(escape.mark(), text)?;
+        let trail = trail.and(escape.layer())?;
+        let mut plain = Vec::with_capacity(text.len());
+        escape.undo(&text[..upto], &mut plain);
+        let begun = plain.len();
+        escape.undo(&text[upto..], &mut plain);
+        if plain.len() == text.len() {
+            return None;
+        }
+        self.search_part(&plain, begun, except, trail)
+    }
+
+    /// Asks the rules at a hit in a text that is wholly there as far as they may read.
+    pub(super) fn examine(&self, text: &[u8], hit: Hit, except: &Exemptions) -> Option<Match> {
+        self.examine_with(text, hit, except, Trail::EMPTY)
+    }
+
+    fn examine_with(
+        &self,
+        text: &[u8],
+        hit: Hit,
+        except: &Exemptions,
+        trail: Trail,
+    ) -> Option<Match> {
+        let pattern = self.anchors.pattern(hit);
+        let reach = self.keywords[pattern.keyword as usize].reach;
+        let start = hit.at.saturating_sub(BEFORE);
+        let end = text.len().min(hit.at + reach);
+        let look = Look {
+            scanner: self,
+            keyword: pattern.keyword as usize,
+            except,
+        };
+        let mut found = look.at(&text[start..end], hit.at - start, &pattern.steps, trail)?;
+        found.at = if found.layers.is_empty() {
+            found.at + start
+        } else {
+            hit.at
+        };
+        Some(found)
+    }
+}
+
+/// One look at one keyword.
+struct Look<'a> {
+    scanner: &'a Scanner,
+    keyword: usize,
+    except: &'a Exemptions,
+}
+
+impl Look<'_> {
+    /// `at` is where the keyword stands in `text`, or the pattern that hides it under `steps`.
+    fn at(&self, text: &[u8], at: usize, steps: &[Step], trail: Trail) -> Option<Match> {
+        let found = match steps.split_first() {
+            None => self.rules(text, at, trail),
+            Some((step, rest)) => {
+                let deeper = trail.and(step.layer())?;
+                step.undo(text, at)
+                    .and_then(|(plain, at)| self.at(&plain, at, rest, deeper))
+            }
+        };
+        if found.is_some() || trail.spare() <= steps.len() {
+            return found;
+        }
+        Escape::ALL.into_iter().find_map(|escape| {
+            let start = at.saturating_sub(ESCAPED_BEFORE);
+            memchr::memchr(escape.mark(), &text[start..])?;
+            let mut plain = Vec::with_capacity(text.len() - start);
+            escape.undo(&text[start..at], &mut plain);
+            let there = plain.len();
+            escape.undo(&text[at..], &mut plain);
+            if plain.len() == text.len() - start {
+                return None;
+            }
+            self.at(&plain, there, steps, trail.and(escape.layer())?)
+        })
+    }
+
+    fn rules(&self, text: &[u8], at: usize, trail: Trail) -> Option<Match> {
+        let anchor = &self.scanner.keywords[self.keyword];
+        let start = at.checked_sub(anchor.core)?;
+        if !stands_at(text, start, &anchor.keyword) {
+            return None;
+        }
+        anchor
+            .rules
+            .iter()
+            .filter(|rule| !self.except.covers(**rule))
+            .find_map(|&rule| {
+                let secret = self.scanner.rules[rule].find(text, start)?;
+                Some(Match {
+                    rule,
+                    at: secret.start,
+                    layers: trail.layers.into_iter().flatten().collect(),
+                })
+            })
+    }
+}
+
+fn stands_at(text: &[u8], start: usize, keyword: &Keyword) -> bool {
+    text.get(start..start + keyword.text.len())
+        .is_some_and(|there| match keyword.case {
+            Case::Counts => *there == *keyword.text,
+            Case::Ignored => there.eq_ignore_ascii_case(&keyword.text),
+        })
+}
+
+impl Scanner {
+    /// How many bytes from its begin on a hit may need.
+    pub(super) fn reach(&self, hit: Hit) -> usize {
+        self.keywords[self.anchors.pattern(hit).keyword as usize].reach
+    }
+}
