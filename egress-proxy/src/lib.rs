@@ -1,3 +1,35 @@
-//! A TLS-intercepting forward proxy.
+//! A forward proxy that ends its clients' TLS, grants what a route table says, scans what is about to leave, asks an
+//! inspector, injects credentials and dials. `docs/architecture.md` has the map; `exchange.rs` tells the story.
 
+pub mod accept;
+pub mod admin;
+pub mod cli;
+pub mod connection;
+pub mod content;
+pub mod credentials;
+pub mod dial;
+pub mod error;
+pub mod events;
+pub mod exchange;
+pub mod files;
+pub mod forward;
+pub mod hop_by_hop;
+pub mod inspect;
+pub mod intercept;
+pub mod live;
+pub mod mask;
+pub mod own_fields;
+pub mod policy;
+pub mod proxy;
+pub mod record;
+pub mod relay;
+pub mod reload;
+pub mod respond;
 pub mod scan;
+pub mod settings;
+pub mod target;
+pub mod tls;
+pub mod tunnel;
+pub mod upgrade;
+
+pub use cli::main;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `egress-proxy` program.
+
+fn main() -> std::process::ExitCode {
+    egress_proxy::main()
+}

@@ -118,12 +118,7 @@ impl Scanner {
     /// The same rules, and these values in every form in which they may travel.
     pub fn with_exact(self, values: ExactValues) -> Scanner {
         let mut all = self.rules;
-        all.extend(
-            values
-                .0
-                .into_iter()
-                .map(|(name, value)| Arc::new(Rule::exact(&name, value))),
-        );
+        all.extend(values.0.into_iter().map(|(name, value)| Arc::new(Rule::exact(&name, value))));
         Scanner::compile(all)
     }
 
@@ -152,10 +147,7 @@ impl Scanner {
             .filter(|(likeness, _)| *likeness > 0.8)
             .max_by(|a, b| a.0.total_cmp(&b.0))
             .map(|(_, rule)| rule.clone());
-        UnknownRule {
-            id: id.to_owned(),
-            nearest,
-        }
+        UnknownRule { id: id.to_owned(), nearest }
     }
 
     fn compile(rules: Vec<Arc<Rule>>) -> Scanner {
@@ -169,28 +161,12 @@ impl Scanner {
         let mut builder = anchors::Builder::default();
         let mut keywords = Vec::with_capacity(users.len());
         for ((text, ignored), users) in users {
-            let longest = users
-                .iter()
-                .map(|rule| rules[*rule].longest())
-                .max()
-                .unwrap_or(0);
-            let keyword = Keyword {
-                text,
-                case: if ignored { Case::Ignored } else { Case::Counts },
-            };
+            let longest = users.iter().map(|rule| rules[*rule].longest()).max().unwrap_or(0);
+            let keyword = Keyword { text, case: if ignored { Case::Ignored } else { Case::Counts } };
             let core = builder.add_keyword(keywords.len() as u32, &keyword);
-            keywords.push(Anchor {
-                keyword,
-                core,
-                rules: users,
-                reach: (6 * (longest + LONGEST)).min(LONGEST_MATCH),
-            });
+            keywords.push(Anchor { keyword, core, rules: users, reach: (6 * (longest + LONGEST)).min(LONGEST_MATCH) });
         }
-        Scanner {
-            rules,
-            anchors: builder.build(),
-            keywords,
-        }
+        Scanner { rules, anchors: builder.build(), keywords }
     }
 }
 
@@ -203,10 +179,7 @@ impl Rule {
             group: "credentials".to_owned(),
             source: None,
             check: None,
-            keywords: vec![Keyword {
-                text: value.clone(),
-                case: Case::Counts,
-            }],
+            keywords: vec![Keyword { text: value.clone(), case: Case::Counts }],
             matcher: Matcher::Exact(value),
             entropy: None,
             allowlists: Vec::new(),

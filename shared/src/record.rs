@@ -1,6 +1,8 @@
 //! The record: one finished fact per exchange and per tunnel, one JSON object a line. Never holds a query, a field's
 //! value or content; a path only where nothing in it was found to be secret.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -9,23 +11,23 @@ pub const SCHEMA_VERSION: u32 = 1;
 
 /// One finished exchange.
 #[derive(Clone, Debug, Serialize)]
-pub struct ExchangeRecord {
+pub struct ExchangeRecord<'a> {
     pub schema: u32,
     pub kind: &'static str,
     /// 32 hexadecimal digits; the client reads the same id in a refusal.
-    pub id: String,
+    pub id: &'a str,
     /// RFC 3339, when the request's head had arrived.
     pub time: String,
     /// The tunnel's id, for exchanges inside one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<String>,
-    pub method: String,
+    pub method: Cow<'a, str>,
     pub scheme: &'static str,
     pub host: String,
     pub port: u16,
     /// Without the query; absent where a finding was in it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
+    pub path: Option<&'a str>,
     pub client_protocol: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin_protocol: Option<&'static str>,
@@ -38,7 +40,7 @@ pub struct ExchangeRecord {
     pub rule: Option<String>,
     /// The name, never the value, of the credential that was injected.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub credential: Option<String>,
+    pub credential: Option<&'a str>,
     pub outcome: Outcome,
     /// Who refused: `policy`, `scan`, `pipelock`, `proxy`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,13 +50,13 @@ pub struct ExchangeRecord {
     pub error: Option<&'static str>,
     /// The same in words for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    pub reason: Option<&'a str>,
     /// Somebody tried what only a hijacked agent does: a real credential or a misplaced stand-in was sent.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub alarm: bool,
     /// What the scan found: rule, place and decoders, never the match.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub findings: Vec<Value>,
+    #[serde(skip_serializing_if = "<[Value]>::is_empty")]
+    pub findings: &'a [Value],
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// Content bytes from the client.

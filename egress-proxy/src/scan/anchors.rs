@@ -69,18 +69,13 @@ impl Builder {
     pub(super) fn add_keyword(&mut self, index: u32, keyword: &Keyword) -> usize {
         let (start, core) = core(&keyword.text);
         let completions: Vec<Vec<u8>> = if core.len() < GRAM {
-            (0..128)
-                .filter(u8::is_ascii_graphic)
-                .map(|next| [core, &[next]].concat())
-                .collect()
+            (0..128).filter(u8::is_ascii_graphic).map(|next| [core, &[next]].concat()).collect()
         } else {
             vec![core.to_vec()]
         };
         for core in completions {
             match keyword.case {
-                Case::Counts => forms(&core)
-                    .iter()
-                    .for_each(|form| self.add(index, form, false)),
+                Case::Counts => forms(&core).iter().for_each(|form| self.add(index, form, false)),
                 Case::Ignored => {
                     for (number, spelling) in common_spellings(&core).into_iter().enumerate() {
                         for form in forms(&spelling) {
@@ -116,11 +111,7 @@ impl Builder {
             for gram in spellings(&pattern.bytes[offset..offset + GRAM], pattern.fold) {
                 let hash = hash(gram);
                 bitmap[(hash >> (32 - BITS + 6)) as usize] |= 1 << ((hash >> (32 - BITS)) & 63);
-                entries.push(Entry {
-                    gram,
-                    pattern: index as u32,
-                    offset: offset as u32,
-                });
+                entries.push(Entry { gram, pattern: index as u32, offset: offset as u32 });
             }
         }
         entries.sort_unstable_by_key(|entry| (bucket(entry.gram), entry.gram, entry.pattern));
@@ -135,12 +126,7 @@ impl Builder {
             Ok(bitmap) => bitmap,
             Err(_) => unreachable!("the bitmap was made with this size"),
         };
-        Anchors {
-            bitmap,
-            starts: starts.into(),
-            entries: entries.into(),
-            patterns: self.patterns.into(),
-        }
+        Anchors { bitmap, starts: starts.into(), entries: entries.into(), patterns: self.patterns.into() }
     }
 }
 
@@ -211,16 +197,9 @@ impl Anchors {
             let Some(there) = text.get(start..start + pattern.bytes.len()) else {
                 continue;
             };
-            let same = if pattern.fold {
-                there.eq_ignore_ascii_case(&pattern.bytes)
-            } else {
-                *there == *pattern.bytes
-            };
+            let same = if pattern.fold { there.eq_ignore_ascii_case(&pattern.bytes) } else { *there == *pattern.bytes };
             if same {
-                found(Hit {
-                    at: start,
-                    pattern: entry.pattern,
-                });
+                found(Hit { at: start, pattern: entry.pattern });
             }
         }
     }
@@ -247,9 +226,7 @@ fn word(bytes: &[u8]) -> u64 {
 fn core(keyword: &[u8]) -> (usize, &[u8]) {
     let (mut start, mut best) = (0, 0..0);
     for place in 0..=keyword.len() {
-        let plain = keyword
-            .get(place)
-            .is_some_and(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(byte));
+        let plain = keyword.get(place).is_some_and(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(byte));
         if !plain {
             if place - start > best.len() {
                 best = start..place;
@@ -277,12 +254,7 @@ fn common_spellings(word: &[u8]) -> Vec<Vec<u8>> {
 /// The place of the four bytes that text is least likely to hold.
 fn rarest_gram(bytes: &[u8], fold: bool) -> usize {
     (0..=bytes.len() - GRAM)
-        .min_by_key(|&at| {
-            bytes[at..at + GRAM]
-                .iter()
-                .map(|byte| commonness(*byte, fold))
-                .sum::<u32>()
-        })
+        .min_by_key(|&at| bytes[at..at + GRAM].iter().map(|byte| commonness(*byte, fold)).sum::<u32>())
         .unwrap_or(0)
 }
 

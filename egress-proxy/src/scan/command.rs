@@ -95,12 +95,7 @@ pub fn run(args: &ScanArgs, stdin: &mut dyn Read, out: &mut dyn Write) -> Result
 fn inputs(args: &ScanArgs, stdin: &mut dyn Read) -> Result<Vec<(String, Vec<u8>)>, CommandError> {
     if args.files.is_empty() {
         let mut text = Vec::new();
-        stdin
-            .read_to_end(&mut text)
-            .map_err(|source| CommandError::Read {
-                name: "stdin".to_owned(),
-                source,
-            })?;
+        stdin.read_to_end(&mut text).map_err(|source| CommandError::Read { name: "stdin".to_owned(), source })?;
         return Ok(vec![("stdin".to_owned(), text)]);
     }
     let read = |path: &PathBuf| {
@@ -119,22 +114,15 @@ fn judge(
     except: Exemptions,
     text: &[u8],
 ) -> Result<Result<(), Finding>, CommandError> {
-    let lossy = || {
-        String::from_utf8_lossy(text)
-            .trim_end_matches(['\r', '\n'])
-            .to_owned()
-    };
-    let head =
-        |target: &str, fields: &HeaderMap| scanner.head(&Method::GET, "", target, fields, &except);
+    let lossy = || String::from_utf8_lossy(text).trim_end_matches(['\r', '\n']).to_owned();
+    let head = |target: &str, fields: &HeaderMap| scanner.head(&Method::GET, "", target, fields, &except);
     Ok(match args.part {
         Part::Path => head(&lossy(), &HeaderMap::new()),
         Part::Query => head(&format!("?{}", lossy()), &HeaderMap::new()),
         Part::Header => head("", &fields(text)?),
         Part::Body => {
             let mut scan = scanner.content(&content_fields(args)?, except);
-            scan.push(Bytes::copy_from_slice(text))
-                .and_then(|_| scan.finish())
-                .map(drop)
+            scan.push(Bytes::copy_from_slice(text)).and_then(|_| scan.finish()).map(drop)
         }
     })
 }
@@ -142,21 +130,13 @@ fn judge(
 /// `name: value` lines; a line without a name is the value of a made-up field.
 fn fields(text: &[u8]) -> Result<HeaderMap, CommandError> {
     let mut fields = HeaderMap::new();
-    for line in text
-        .split(|byte| *byte == b'\n')
-        .map(<[u8]>::trim_ascii)
-        .filter(|line| !line.is_empty())
-    {
-        let named = line
-            .iter()
-            .position(|byte| *byte == b':')
-            .and_then(|colon| {
-                let name = HeaderName::from_bytes(&line[..colon]).ok()?;
-                Some((name, line[colon + 1..].trim_ascii()))
-            });
+    for line in text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
+        let named = line.iter().position(|byte| *byte == b':').and_then(|colon| {
+            let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+            Some((name, line[colon + 1..].trim_ascii()))
+        });
         let (name, value) = named.unwrap_or((HeaderName::from_static("x-field"), line));
-        let value =
-            HeaderValue::from_bytes(value).map_err(|_| CommandError::Field(name.to_string()))?;
+        let value = HeaderValue::from_bytes(value).map_err(|_| CommandError::Field(name.to_string()))?;
         fields.append(name, value);
     }
     Ok(fields)
@@ -164,26 +144,18 @@ fn fields(text: &[u8]) -> Result<HeaderMap, CommandError> {
 
 fn content_fields(args: &ScanArgs) -> Result<HeaderMap, CommandError> {
     let mut fields = HeaderMap::new();
-    for (name, value) in [
-        (header::CONTENT_TYPE, &args.content_type),
-        (header::CONTENT_ENCODING, &args.content_encoding),
-    ] {
+    for (name, value) in
+        [(header::CONTENT_TYPE, &args.content_type), (header::CONTENT_ENCODING, &args.content_encoding)]
+    {
         if let Some(value) = value {
-            let value =
-                HeaderValue::from_str(value).map_err(|_| CommandError::Field(value.clone()))?;
+            let value = HeaderValue::from_str(value).map_err(|_| CommandError::Field(value.clone()))?;
             fields.insert(name, value);
         }
     }
     Ok(fields)
 }
 
-fn report(
-    finding: &Finding,
-    name: &str,
-    text: &[u8],
-    as_json: bool,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+fn report(finding: &Finding, name: &str, text: &[u8], as_json: bool, out: &mut dyn Write) -> io::Result<()> {
     let byte = match finding.place {
         Place::Content(byte) => Some(byte),
         _ => None,
@@ -202,16 +174,11 @@ fn report(
         return writeln!(out, "{line}");
     }
     writeln!(out, "{finding}")?;
-    let spot = byte
-        .and_then(|byte| usize::try_from(byte).ok())
-        .filter(|spot| *spot <= text.len());
+    let spot = byte.and_then(|byte| usize::try_from(byte).ok()).filter(|spot| *spot <= text.len());
     let Some(spot) = spot.filter(|_| finding.layers.is_empty()) else {
         return writeln!(out, " --> {name}");
     };
-    let begin = text[..spot]
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |at| at + 1);
+    let begin = text[..spot].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let line = text[..spot].iter().filter(|byte| **byte == b'\n').count() + 1;
     let column = String::from_utf8_lossy(&text[begin..spot]).chars().count() + 1;
     // What leads to the place, and nothing of what stands there.
@@ -219,25 +186,13 @@ fn report(
         .chars()
         .rev()
         .take(60)
-        .map(|character| {
-            if character.is_control() {
-                ' '
-            } else {
-                character
-            }
-        })
+        .map(|character| if character.is_control() { ' ' } else { character })
         .collect();
     let before: String = before.chars().rev().collect();
     let margin = line.to_string().len();
     writeln!(out, "{:margin$}--> {name}:{line}:{column}", "")?;
     writeln!(out, "{line} | {before}[…]")?;
-    writeln!(
-        out,
-        "{:margin$} | {:>width$}",
-        "",
-        "^",
-        width = before.chars().count() + 1
-    )
+    writeln!(out, "{:margin$} | {:>width$}", "", "^", width = before.chars().count() + 1)
 }
 
 fn list(scanner: &Scanner, as_json: bool, out: &mut dyn Write) -> io::Result<()> {

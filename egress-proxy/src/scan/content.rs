@@ -140,9 +140,7 @@ mod tests {
 
     #[test]
     fn clean_content_comes_back_byte_for_byte() {
-        let text: Vec<u8> = (0..100_000_u32)
-            .flat_map(|n| n.to_string().into_bytes())
-            .collect();
+        let text: Vec<u8> = (0..100_000_u32).flat_map(|n| n.to_string().into_bytes()).collect();
         for cut in [1000, 4096, 70_000, text.len()] {
             assert_eq!(judge(&text, cut), (text.clone(), None));
         }
@@ -150,15 +148,8 @@ mod tests {
 
     #[test]
     fn a_verdict_does_not_depend_on_the_cuts() {
-        let text = format!(
-            "{}{{\"a\": \"b\\n{}\"}}{}",
-            "lorem ".repeat(2000),
-            key(),
-            " ipsum".repeat(2000)
-        );
-        let whole = judge(text.as_bytes(), text.len())
-            .1
-            .expect("the key is found");
+        let text = format!("{}{{\"a\": \"b\\n{}\"}}{}", "lorem ".repeat(2000), key(), " ipsum".repeat(2000));
+        let whole = judge(text.as_bytes(), text.len()).1.expect("the key is found");
         assert_eq!(whole.rule, "aws-access-key");
         for cut in (1..40).chain([4095, 4096, 12_012, 12_020]) {
             let (out, finding) = judge(text.as_bytes(), cut);
@@ -170,28 +161,19 @@ mod tests {
     #[test]
     fn encoded_secrets_are_found() {
         use base64::{Engine, prelude::BASE64_STANDARD};
-        let escaped: String = key()
-            .bytes()
-            .map(|byte| format!("\\u{:04x}", byte))
-            .collect();
+        let escaped: String = key().bytes().map(|byte| format!("\\u{:04x}", byte)).collect();
         let percent: String = key().bytes().map(|byte| format!("%{byte:02X}")).collect();
         let mut forms = vec![escaped, percent];
         for lead in ["", " ", ": "] {
             forms.push(BASE64_STANDARD.encode(format!("{lead}{} and more", key())));
-            forms.push(
-                BASE64_STANDARD.encode(BASE64_STANDARD.encode(format!("{lead}{} and more", key()))),
-            );
+            forms.push(BASE64_STANDARD.encode(BASE64_STANDARD.encode(format!("{lead}{} and more", key()))));
         }
         forms.push(key().bytes().map(|byte| format!("{byte:02x}")).collect());
         forms.push(key().bytes().map(|byte| format!("{byte:02X}")).collect());
         for form in forms {
             let text = format!("{{\"some\": \"{form}\"}}");
             let finding = judge(text.as_bytes(), 100).1;
-            assert_eq!(
-                finding.map(|finding| finding.rule).as_deref(),
-                Some("aws-access-key"),
-                "{text}"
-            );
+            assert_eq!(finding.map(|finding| finding.rule).as_deref(), Some("aws-access-key"), "{text}");
         }
     }
 }

@@ -56,10 +56,7 @@ pub(super) struct Encoded {
 
 /// Every form of a keyword, up to two layers deep, the plain one first.
 pub(super) fn forms(keyword: &[u8]) -> Vec<Encoded> {
-    let plain = Encoded {
-        bytes: keyword.to_vec(),
-        steps: Vec::new(),
-    };
+    let plain = Encoded { bytes: keyword.to_vec(), steps: Vec::new() };
     let once = wrap(&plain);
     let mut all = vec![plain];
     for form in &once {
@@ -100,19 +97,9 @@ fn wrap(form: &Encoded) -> Vec<Encoded> {
     // Wide characters are text, so they hide nothing but the keyword itself.
     if form.steps.is_empty() {
         let wide: Vec<u8> = form.bytes.iter().flat_map(|byte| [*byte, 0]).collect();
-        add(
-            Step::Utf16 {
-                low_first: Endian::Little,
-            },
-            wide,
-        );
+        add(Step::Utf16 { low_first: Endian::Little }, wide);
         let wide: Vec<u8> = form.bytes.iter().flat_map(|byte| [0, *byte]).collect();
-        add(
-            Step::Utf16 {
-                low_first: Endian::Big,
-            },
-            wide,
-        );
+        add(Step::Utf16 { low_first: Endian::Big }, wide);
     }
     all
 }
@@ -125,8 +112,7 @@ fn base64_core(bytes: &[u8], phase: usize) -> Vec<u8> {
     (first..past)
         .map(|place| {
             let bit = place * 6 - phase * 8;
-            let pair = u16::from(bytes[bit / 8]) << 8
-                | u16::from(bytes.get(bit / 8 + 1).copied().unwrap_or(0));
+            let pair = u16::from(bytes[bit / 8]) << 8 | u16::from(bytes.get(bit / 8 + 1).copied().unwrap_or(0));
             ALPHABET[usize::from(pair >> (10 - bit % 8) & 63)]
         })
         .collect()
@@ -136,15 +122,7 @@ fn base64_core(bytes: &[u8], phase: usize) -> Vec<u8> {
 const LEAD: [usize; 3] = [0, 2, 3];
 
 fn hex(bytes: &[u8], digits: &[u8; 16]) -> Vec<u8> {
-    bytes
-        .iter()
-        .flat_map(|byte| {
-            [
-                digits[usize::from(byte >> 4)],
-                digits[usize::from(byte & 15)],
-            ]
-        })
-        .collect()
+    bytes.iter().flat_map(|byte| [digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]]).collect()
 }
 
 fn undo_base64(text: &[u8], at: usize, phase: usize) -> Option<(Vec<u8>, usize)> {
@@ -190,10 +168,8 @@ fn undo_hex(text: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
         start -= 2;
         room -= 2;
     }
-    let decoded: Vec<u8> = text[start..]
-        .chunks_exact(2)
-        .map_while(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?))
-        .collect();
+    let decoded: Vec<u8> =
+        text[start..].chunks_exact(2).map_while(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?)).collect();
     let keyword = (at - start) / 2;
     (keyword < decoded.len()).then_some((decoded, keyword))
 }

@@ -88,9 +88,7 @@ fn json(text: &[u8], into: &mut Vec<u8>) -> usize {
             None => return 0,
         },
         Some(b'u' | b'U') => {
-            let (Some(high), Some(low)) =
-                (text.get(2..).and_then(pair), text.get(4..).and_then(pair))
-            else {
+            let (Some(high), Some(low)) = (text.get(2..).and_then(pair), text.get(4..).and_then(pair)) else {
                 return 0;
             };
             let code = u32::from(high) << 8 | u32::from(low);
@@ -134,10 +132,7 @@ mod tests {
 
     #[test]
     fn json_escapes_are_undone_and_unknown_ones_stay() {
-        assert_eq!(
-            undone(Escape::Json, r#"a\n\"b\" \\ \/ A\x42 \q \u00"#),
-            "a\n\"b\" \\ / AB \\q \\u00"
-        );
+        assert_eq!(undone(Escape::Json, r#"a\n\"b\" \\ \/ A\x42 \q \u00"#), "a\n\"b\" \\ / AB \\q \\u00");
     }
 
     #[test]

@@ -20,11 +20,7 @@ impl Scanner {
         // As one text, so that nothing hides across the question mark; the place is told apart afterwards.
         let query = path_and_query.find('?').unwrap_or(path_and_query.len());
         if let Some(found) = self.search(path_and_query.as_bytes(), except) {
-            let place = if found.at > query {
-                Place::Query
-            } else {
-                Place::Path
-            };
+            let place = if found.at > query { Place::Query } else { Place::Path };
             return Err(self.finding(found, place));
         }
         self.fields(fields, except, || Place::FieldName, Place::Field)
@@ -49,12 +45,7 @@ impl Scanner {
         Ok(())
     }
 
-    fn text(
-        &self,
-        text: &[u8],
-        except: &Exemptions,
-        place: impl FnOnce() -> Place,
-    ) -> Result<(), Finding> {
+    fn text(&self, text: &[u8], except: &Exemptions, place: impl FnOnce() -> Place) -> Result<(), Finding> {
         match self.search(text, except) {
             Some(found) => Err(self.finding(found, place())),
             None => Ok(()),
@@ -63,11 +54,6 @@ impl Scanner {
 
     pub(super) fn finding(&self, found: Match, place: Place) -> Finding {
         let rule = &self.rules[found.rule];
-        Finding {
-            rule: rule.id.clone(),
-            description: rule.description.clone(),
-            place,
-            layers: found.layers,
-        }
+        Finding { rule: rule.id.clone(), description: rule.description.clone(), place, layers: found.layers }
     }
 }

@@ -106,9 +106,7 @@ impl Rule {
 
     /// The literals of which one must stand in a match.
     pub fn keywords(&self) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
-        self.keywords
-            .iter()
-            .map(|keyword| String::from_utf8_lossy(&keyword.text))
+        self.keywords.iter().map(|keyword| String::from_utf8_lossy(&keyword.text))
     }
 
     /// The most bytes after its keyword that a match may need.
@@ -122,10 +120,7 @@ impl Rule {
     /// The secret that stands in `text` where a keyword was found, if there is one that is worth a refusal.
     pub(super) fn find(&self, text: &[u8], keyword: usize) -> Option<Range<usize>> {
         match &self.matcher {
-            Matcher::Exact(value) => text
-                .get(keyword..)?
-                .starts_with(value)
-                .then_some(keyword..keyword + value.len()),
+            Matcher::Exact(value) => text.get(keyword..)?.starts_with(value).then_some(keyword..keyword + value.len()),
             Matcher::Expression(expression) => {
                 let mut from = match expression.start {
                     Start::AtKeyword => keyword,
@@ -158,11 +153,7 @@ impl Rule {
         {
             return false;
         }
-        !placeholder::is_placeholder(value)
-            && !self
-                .allowlists
-                .iter()
-                .any(|list| list.allows(text, whole, secret))
+        !placeholder::is_placeholder(value) && !self.allowlists.iter().any(|list| list.allows(text, whole, secret))
     }
 }
 
@@ -176,18 +167,11 @@ impl Expression {
     ) -> Result<Expression, Box<regex_syntax::Error>> {
         let hir = parse(text)?;
         let properties = hir.properties();
-        let longest = properties
-            .maximum_len()
-            .unwrap_or(LONGEST_MATCH)
-            .min(LONGEST_MATCH);
+        let longest = properties.maximum_len().unwrap_or(LONGEST_MATCH).min(LONGEST_MATCH);
         Ok(Expression {
             text: text.to_owned(),
             compiled: OnceLock::new(),
-            start: if begins_with_keyword(&hir, keywords) {
-                Start::AtKeyword
-            } else {
-                Start::Around
-            },
+            start: if begins_with_keyword(&hir, keywords) { Start::AtKeyword } else { Start::Around },
             longest,
             tail: match tail {
                 Tail::OwnAlphabet => last_class(&hir),
@@ -211,11 +195,8 @@ impl Expression {
             let input = Input::new(text).range(from..span.end).anchored(anchored);
             regex.search_captures(&input, &mut captures);
             let whole = captures.get_match()?.range();
-            let grows = self
-                .tail
-                .as_ref()
-                .zip(text.get(whole.end))
-                .is_some_and(|(tail, next)| tail[usize::from(*next)]);
+            let grows =
+                self.tail.as_ref().zip(text.get(whole.end)).is_some_and(|(tail, next)| tail[usize::from(*next)]);
             if !grows {
                 let secret = match self.group {
                     Some(group) => captures.get_group(group),
@@ -245,25 +226,17 @@ impl Allowlist {
             Target::Match => &text[whole.clone()],
             Target::Line => {
                 let start = memchr::memrchr(b'\n', &text[..whole.start]).map_or(0, |at| at + 1);
-                let end = memchr::memchr(b'\n', &text[whole.end..])
-                    .map_or(text.len(), |at| whole.end + at);
+                let end = memchr::memchr(b'\n', &text[whole.end..]).map_or(text.len(), |at| whole.end + at);
                 &text[start..end]
             }
         };
-        let expression = || {
-            self.expressions
-                .iter()
-                .any(|expression| expression.is_match(target))
-        };
+        let expression = || self.expressions.iter().any(|expression| expression.is_match(target));
         let stopword = || {
             let lower = text[secret.clone()].to_ascii_lowercase();
-            self.stopwords
-                .iter()
-                .any(|word| memchr::memmem::find(&lower, word.as_bytes()).is_some())
+            self.stopwords.iter().any(|word| memchr::memmem::find(&lower, word.as_bytes()).is_some())
         };
         if self.all {
-            (self.expressions.is_empty() || expression())
-                && (self.stopwords.is_empty() || stopword())
+            (self.expressions.is_empty() || expression()) && (self.stopwords.is_empty() || stopword())
         } else {
             expression() || stopword()
         }
@@ -271,33 +244,18 @@ impl Allowlist {
 }
 
 pub(super) fn parse(text: &str) -> Result<Hir, Box<regex_syntax::Error>> {
-    let bytes = regex_syntax::ParserBuilder::new()
-        .unicode(false)
-        .utf8(false)
-        .build()
-        .parse(text);
+    let bytes = regex_syntax::ParserBuilder::new().unicode(false).utf8(false).build().parse(text);
     match bytes {
         Ok(hir) => Ok(hir),
         // Classes such as `\p{L}` need the other mode.
-        Err(_) => regex_syntax::ParserBuilder::new()
-            .utf8(false)
-            .build()
-            .parse(text)
-            .map_err(Box::new),
+        Err(_) => regex_syntax::ParserBuilder::new().utf8(false).build().parse(text).map_err(Box::new),
     }
 }
 
 /// Small before fast: a rule reads some hundred bytes at a time, and there are many rules.
 fn compile(text: &str) -> Option<meta::Regex> {
-    let config = meta::Config::new()
-        .utf8_empty(false)
-        .auto_prefilter(false)
-        .hybrid(false)
-        .onepass(false);
-    meta::Builder::new()
-        .configure(config)
-        .build_from_hir(&parse(text).ok()?)
-        .ok()
+    let config = meta::Config::new().utf8_empty(false).auto_prefilter(false).hybrid(false).onepass(false);
+    meta::Builder::new().configure(config).build_from_hir(&parse(text).ok()?).ok()
 }
 
 fn begins_with_keyword(hir: &Hir, keywords: &[Keyword]) -> bool {

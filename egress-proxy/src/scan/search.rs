@@ -31,10 +31,7 @@ struct Trail {
 }
 
 impl Trail {
-    const EMPTY: Trail = Trail {
-        layers: [None; DEPTH],
-        used: 0,
-    };
+    const EMPTY: Trail = Trail { layers: [None; DEPTH], used: 0 };
 
     fn and(mut self, layer: Layer) -> Option<Trail> {
         *self.layers.get_mut(self.used)? = Some(layer);
@@ -65,13 +62,7 @@ impl Scanner {
         self.unescape(text, upto, escape, except, Trail::EMPTY)
     }
 
-    fn search_part(
-        &self,
-        text: &[u8],
-        upto: usize,
-        except: &Exemptions,
-        trail: Trail,
-    ) -> Option<Match> {
+    fn search_part(&self, text: &[u8], upto: usize, except: &Exemptions, trail: Trail) -> Option<Match> {
         let mut hits = Vec::new();
         self.anchors.sweep(text, 0, upto, |hit| hits.push(hit));
         hits.sort_unstable();
@@ -80,19 +71,10 @@ impl Scanner {
                 return Some(found);
             }
         }
-        Escape::ALL
-            .into_iter()
-            .find_map(|escape| self.unescape(text, upto, escape, except, trail))
+        Escape::ALL.into_iter().find_map(|escape| self.unescape(text, upto, escape, except, trail))
     }
 
-    fn unescape(
-        &self,
-        text: &[u8],
-        upto: usize,
-        escape: Escape,
-        except: &Exemptions,
-        trail: Trail,
-    ) -> Option<Match> {
+    fn unescape(&self, text: &[u8], upto: usize, escape: Escape, except: &Exemptions, trail: Trail) -> Option<Match> {
         memchr::memchr(escape.mark(), text)?;
         let trail = trail.and(escape.layer())?;
         let mut plain = Vec::with_capacity(text.len());
@@ -110,28 +92,14 @@ impl Scanner {
         self.examine_with(text, hit, except, Trail::EMPTY)
     }
 
-    fn examine_with(
-        &self,
-        text: &[u8],
-        hit: Hit,
-        except: &Exemptions,
-        trail: Trail,
-    ) -> Option<Match> {
+    fn examine_with(&self, text: &[u8], hit: Hit, except: &Exemptions, trail: Trail) -> Option<Match> {
         let pattern = self.anchors.pattern(hit);
         let reach = self.keywords[pattern.keyword as usize].reach;
         let start = hit.at.saturating_sub(BEFORE);
         let end = text.len().min(hit.at + reach);
-        let look = Look {
-            scanner: self,
-            keyword: pattern.keyword as usize,
-            except,
-        };
+        let look = Look { scanner: self, keyword: pattern.keyword as usize, except };
         let mut found = look.at(&text[start..end], hit.at - start, &pattern.steps, trail)?;
-        found.at = if found.layers.is_empty() {
-            found.at + start
-        } else {
-            hit.at
-        };
+        found.at = if found.layers.is_empty() { found.at + start } else { hit.at };
         Some(found)
     }
 }
@@ -150,8 +118,7 @@ impl Look<'_> {
             None => self.rules(text, at, trail),
             Some((step, rest)) => {
                 let deeper = trail.and(step.layer())?;
-                step.undo(text, at)
-                    .and_then(|(plain, at)| self.at(&plain, at, rest, deeper))
+                step.undo(text, at).and_then(|(plain, at)| self.at(&plain, at, rest, deeper))
             }
         };
         if found.is_some() || trail.spare() <= steps.len() {
@@ -177,27 +144,18 @@ impl Look<'_> {
         if !stands_at(text, start, &anchor.keyword) {
             return None;
         }
-        anchor
-            .rules
-            .iter()
-            .filter(|rule| !self.except.covers(**rule))
-            .find_map(|&rule| {
-                let secret = self.scanner.rules[rule].find(text, start)?;
-                Some(Match {
-                    rule,
-                    at: secret.start,
-                    layers: trail.layers.into_iter().flatten().collect(),
-                })
-            })
+        anchor.rules.iter().filter(|rule| !self.except.covers(**rule)).find_map(|&rule| {
+            let secret = self.scanner.rules[rule].find(text, start)?;
+            Some(Match { rule, at: secret.start, layers: trail.layers.into_iter().flatten().collect() })
+        })
     }
 }
 
 fn stands_at(text: &[u8], start: usize, keyword: &Keyword) -> bool {
-    text.get(start..start + keyword.text.len())
-        .is_some_and(|there| match keyword.case {
-            Case::Counts => *there == *keyword.text,
-            Case::Ignored => there.eq_ignore_ascii_case(&keyword.text),
-        })
+    text.get(start..start + keyword.text.len()).is_some_and(|there| match keyword.case {
+        Case::Counts => *there == *keyword.text,
+        Case::Ignored => there.eq_ignore_ascii_case(&keyword.text),
+    })
 }
 
 impl Scanner {

@@ -46,12 +46,7 @@ where
     B: Body<Data = Bytes>,
 {
     pub fn new(body: B, scan: ContentScan, on_finding: OnFinding) -> Scanned<B> {
-        Scanned {
-            body,
-            scan: Some((scan, on_finding)),
-            ready: VecDeque::new(),
-            ended: false,
-        }
+        Scanned { body, scan: Some((scan, on_finding)), ready: VecDeque::new(), ended: false }
     }
 
     /// Takes a frame, or the end; what may leave is queued.
@@ -70,13 +65,10 @@ where
             Some(data) => scan.push(data),
             None => scan.finish(),
         };
-        let verdict =
-            verdict.and_then(
-                |released| match trailers.as_ref().and_then(Frame::trailers_ref) {
-                    Some(fields) => scan.trailers(fields).map(|()| released),
-                    None => Ok(released),
-                },
-            );
+        let verdict = verdict.and_then(|released| match trailers.as_ref().and_then(Frame::trailers_ref) {
+            Some(fields) => scan.trailers(fields).map(|()| released),
+            None => Ok(released),
+        });
         match (verdict, on_finding) {
             (Ok(released), on_finding) => {
                 self.ready.extend(released.map(Frame::data));
@@ -133,12 +125,7 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        let ready: usize = self
-            .ready
-            .iter()
-            .filter_map(Frame::data_ref)
-            .map(Bytes::len)
-            .sum();
+        let ready: usize = self.ready.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
         let held = ready as u64 + self.scan.as_ref().map_or(0, |(scan, _)| scan.held());
         let rest = self.body.size_hint();
         let mut hint = SizeHint::new();

@@ -56,12 +56,7 @@ pub(super) struct Stop {
 
 impl Tape {
     /// Takes the next bytes. Answers up to which byte of the content nothing was found: that far it may leave.
-    pub(super) fn push(
-        &mut self,
-        scanner: &Scanner,
-        except: &Exemptions,
-        bytes: &[u8],
-    ) -> Result<u64, Stop> {
+    pub(super) fn push(&mut self, scanner: &Scanner, except: &Exemptions, bytes: &[u8]) -> Result<u64, Stop> {
         for slice in bytes.chunks(SLICE) {
             self.forget();
             self.held.extend_from_slice(slice);
@@ -84,9 +79,7 @@ impl Tape {
 
     fn clear(&self) -> u64 {
         let swept = self.base + self.swept as u64;
-        self.waiting
-            .front()
-            .map_or(swept, |first| first.at.min(swept))
+        self.waiting.front().map_or(swept, |first| first.at.min(swept))
     }
 
     fn index(&self, byte: u64) -> usize {
@@ -102,13 +95,7 @@ impl Tape {
         scanner.anchors.sweep(&self.held, from, to, |hit: Hit| {
             let at = base + hit.at as u64;
             let due = at + scanner.reach(hit) as u64;
-            fresh.push(Waiting {
-                at,
-                due,
-                what: Candidate::Keyword {
-                    pattern: hit.pattern,
-                },
-            });
+            fresh.push(Waiting { at, due, what: Candidate::Keyword { pattern: hit.pattern } });
         });
         for (kind, escape) in Escape::ALL.into_iter().enumerate() {
             for offset in memchr::memchr_iter(escape.mark(), &self.held[from..to]) {
@@ -116,11 +103,7 @@ impl Tape {
                 if at >= self.covered[kind] && escape.hides_keyword(&self.held[from + offset..]) {
                     self.covered[kind] = at + ESCAPED as u64;
                     let due = at + (HOLD_BACK - LAG) as u64;
-                    fresh.push(Waiting {
-                        at,
-                        due,
-                        what: Candidate::Escapes { kind },
-                    });
+                    fresh.push(Waiting { at, due, what: Candidate::Escapes { kind } });
                 }
             }
         }
@@ -144,32 +127,18 @@ impl Tape {
                 Candidate::Keyword { pattern } => {
                     let start = at.saturating_sub(BEFORE);
                     let text = &self.held[start..past];
-                    scanner
-                        .examine(
-                            text,
-                            Hit {
-                                at: at - start,
-                                pattern,
-                            },
-                            except,
-                        )
-                        .map(|found| (start, found))
+                    scanner.examine(text, Hit { at: at - start, pattern }, except).map(|found| (start, found))
                 }
                 Candidate::Escapes { kind } => {
                     let start = at.saturating_sub(BEFORE / 4);
                     let text = &self.held[start..past];
                     let upto = (at - start + ESCAPED).min(text.len());
                     let escape = Escape::ALL[kind];
-                    scanner
-                        .search_escaped(text, upto, escape, except)
-                        .map(|found| (at, Match { at: 0, ..found }))
+                    scanner.search_escaped(text, upto, escape, except).map(|found| (at, Match { at: 0, ..found }))
                 }
             };
             if let Some((start, found)) = found {
-                return Err(Stop {
-                    byte: self.base + (start + found.at) as u64,
-                    found,
-                });
+                return Err(Stop { byte: self.base + (start + found.at) as u64, found });
             }
         }
         Ok(())
@@ -177,10 +146,7 @@ impl Tape {
 
     /// Drops what nobody will look at again, when that is worth the move.
     fn forget(&mut self) {
-        let needed = self
-            .waiting
-            .front()
-            .map_or(self.swept, |first| self.index(first.at).min(self.swept));
+        let needed = self.waiting.front().map_or(self.swept, |first| self.index(first.at).min(self.swept));
         let useless = needed.saturating_sub(KEPT);
         if useless > SLICE / 2 {
             self.held.copy_within(useless.., 0);

@@ -30,7 +30,7 @@ impl<'s> Subject<'s> {
 }
 
 /// The scheme of a request's target.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Scheme {
     Http,
     Https,

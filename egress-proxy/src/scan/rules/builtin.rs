@@ -14,15 +14,8 @@ macro_rules! groups {
 }
 
 /// Name and text of each file.
-const GROUPS: &[(&str, &str)] = groups![
-    "cloud",
-    "source-hosting",
-    "model-providers",
-    "packages",
-    "chat",
-    "payment",
-    "keys"
-];
+const GROUPS: &[(&str, &str)] =
+    groups!["cloud", "source-hosting", "model-providers", "packages", "chat", "payment", "keys"];
 
 /// All built-in rules, parsed once.
 pub(in crate::scan) fn builtin() -> &'static [Arc<Rule>] {

@@ -27,10 +27,7 @@ pub struct RulesFile {
 #[derive(Debug, thiserror::Error)]
 pub enum RulesError {
     #[error("cannot read the rules file `{path}`")]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     #[error("{}", Located(.0))]
     Invalid(Vec<Problem>),
 }
@@ -54,13 +51,7 @@ impl fmt::Display for Located<'_> {
             if index > 0 {
                 writeln!(f)?;
             }
-            let Problem {
-                file,
-                line,
-                column,
-                text,
-                message,
-            } = problem;
+            let Problem { file, line, column, text, message } = problem;
             let margin = line.to_string().len();
             writeln!(f, "{message}")?;
             writeln!(f, "{:margin$}--> {file}:{line}:{column}", "")?;
@@ -168,25 +159,13 @@ pub(super) enum Author {
 impl RulesFile {
     /// Reads a user's file.
     pub fn read(path: &Path) -> Result<RulesFile, RulesError> {
-        let text = std::fs::read_to_string(path).map_err(|source| RulesError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| RulesError::Read { path: path.to_owned(), source })?;
         RulesFile::parse(&path.display().to_string(), &text, "user", Author::User)
     }
 
-    pub(super) fn parse(
-        name: &str,
-        text: &str,
-        group: &str,
-        author: Author,
-    ) -> Result<RulesFile, RulesError> {
-        let mut reader = Reader {
-            name,
-            text,
-            author,
-            problems: Vec::new(),
-        };
+    pub(super) fn parse(name: &str, text: &str, group: &str, author: Author) -> Result<RulesFile, RulesError> {
+        let mut reader = Reader { name, text, author, problems: Vec::new() };
         let document: Document = match toml::from_str(text) {
             Ok(document) => document,
             Err(error) => {
@@ -195,11 +174,7 @@ impl RulesFile {
             }
         };
         let file = reader.file(document, group);
-        if reader.problems.is_empty() {
-            Ok(file)
-        } else {
-            Err(RulesError::Invalid(reader.problems))
-        }
+        if reader.problems.is_empty() { Ok(file) } else { Err(RulesError::Invalid(reader.problems)) }
     }
 }
 
@@ -218,10 +193,7 @@ impl Reader<'_> {
             extends = extend.use_default;
             disabled = extend.disabled_rules;
             for place in [extend.path, extend.url].into_iter().flatten() {
-                self.problem(
-                    place.span(),
-                    "only the built-in rules can be extended: put these rules into this file",
-                );
+                self.problem(place.span(), "only the built-in rules can be extended: put these rules into this file");
             }
         }
         let mut rules: Vec<Rule> = Vec::with_capacity(document.rules.len());
@@ -234,29 +206,19 @@ impl Reader<'_> {
         for table in document.allowlists.into_iter().chain(document.allowlist) {
             let targets = table.get_ref().target_rules.clone();
             // Compiled once for each rule: a file has few of them.
-            for rule in rules
-                .iter_mut()
-                .filter(|rule| targets.is_empty() || targets.contains(&rule.id))
-            {
+            for rule in rules.iter_mut().filter(|rule| targets.is_empty() || targets.contains(&rule.id)) {
                 if let Some(list) = self.allowlist(table.get_ref()) {
                     rule.allowlists.push(list);
                 }
             }
         }
-        RulesFile {
-            extends,
-            disabled,
-            rules,
-        }
+        RulesFile { extends, disabled, rules }
     }
 
     fn rule(&mut self, table: RuleTable, span: Range<usize>, group: &str) -> Option<Rule> {
         let before = self.problems.len();
         if let Some(path) = &table.path {
-            self.problem(
-                path.span(),
-                "a request has no file path: `path` cannot be supported",
-            );
+            self.problem(path.span(), "a request has no file path: `path` cannot be supported");
         }
         let Some(regex) = table.regex else {
             if table.path.is_none() {
@@ -265,20 +227,13 @@ impl Reader<'_> {
             return None;
         };
         let id = table.id.into_inner();
-        let keywords: Vec<Keyword> = table
-            .keywords
-            .iter()
-            .map(|keyword| self.keyword(keyword, regex.get_ref()))
-            .collect();
+        let keywords: Vec<Keyword> =
+            table.keywords.iter().map(|keyword| self.keyword(keyword, regex.get_ref())).collect();
         let tail = match self.author {
             Author::Project => Tail::OwnAlphabet,
             Author::User => Tail::Anything,
         };
-        let group_index = table
-            .secret_group
-            .as_ref()
-            .map(|group| *group.get_ref())
-            .filter(|group| *group > 0);
+        let group_index = table.secret_group.as_ref().map(|group| *group.get_ref()).filter(|group| *group > 0);
         let expression = match Expression::new(regex.get_ref(), &keywords, group_index, tail) {
             Ok(expression) => Some(expression),
             Err(error) => {
@@ -309,10 +264,7 @@ impl Reader<'_> {
     fn keyword(&mut self, keyword: &Spanned<String>, regex: &str) -> Keyword {
         let text = keyword.get_ref().as_bytes().into();
         if keyword.get_ref().len() < 3 {
-            self.problem(
-                keyword.span(),
-                "a keyword needs three bytes or more: shorter ones stand everywhere",
-            );
+            self.problem(keyword.span(), "a keyword needs three bytes or more: shorter ones stand everywhere");
         }
         let case = match self.author {
             Author::Project if !regex.starts_with("(?i)") => Case::Counts,
@@ -324,16 +276,9 @@ impl Reader<'_> {
     fn allowlist(&mut self, table: &AllowlistTable) -> Option<Allowlist> {
         let before = self.problems.len();
         for path in table.paths.iter().chain(&table.commits) {
-            self.problem(
-                path.span(),
-                "a request has neither file path nor commit: this cannot be supported",
-            );
+            self.problem(path.span(), "a request has neither file path nor commit: this cannot be supported");
         }
-        let all = match table
-            .condition
-            .as_ref()
-            .map(|condition| (condition.span(), condition.get_ref().as_str()))
-        {
+        let all = match table.condition.as_ref().map(|condition| (condition.span(), condition.get_ref().as_str())) {
             None => false,
             Some((_, word)) if word.eq_ignore_ascii_case("or") || word == "||" => false,
             Some((_, word)) if word.eq_ignore_ascii_case("and") || word == "&&" => true,
@@ -342,11 +287,7 @@ impl Reader<'_> {
                 false
             }
         };
-        let target = match table
-            .regex_target
-            .as_ref()
-            .map(|target| (target.span(), target.get_ref().as_str()))
-        {
+        let target = match table.regex_target.as_ref().map(|target| (target.span(), target.get_ref().as_str())) {
             None | Some((_, "secret" | "")) => Target::Secret,
             Some((_, "match")) => Target::Match,
             Some((_, "line")) => Target::Line,
@@ -357,36 +298,20 @@ impl Reader<'_> {
         };
         let mut expressions = Vec::new();
         for regex in &table.regexes {
-            match regex::bytes::RegexBuilder::new(regex.get_ref())
-                .unicode(false)
-                .build()
-            {
+            match regex::bytes::RegexBuilder::new(regex.get_ref()).unicode(false).build() {
                 Ok(expression) => expressions.push(expression),
                 Err(error) => self.problem(regex.span(), &error.to_string()),
             }
         }
-        let stopwords = table
-            .stopwords
-            .iter()
-            .map(|word| word.to_ascii_lowercase())
-            .collect();
-        (self.problems.len() == before).then_some(Allowlist {
-            all,
-            target,
-            expressions,
-            stopwords,
-        })
+        let stopwords = table.stopwords.iter().map(|word| word.to_ascii_lowercase()).collect();
+        (self.problems.len() == before).then_some(Allowlist { all, target, expressions, stopwords })
     }
 
     fn problem(&mut self, span: Range<usize>, message: &str) {
         let start = span.start.min(self.text.len());
         let line = self.text[..start].matches('\n').count() + 1;
         let begin = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
-        let text = self.text[begin..]
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        let text = self.text[begin..].lines().next().unwrap_or_default().to_owned();
         self.problems.push(Problem {
             file: self.name.to_owned(),
             line,

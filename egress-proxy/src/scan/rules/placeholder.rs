@@ -32,9 +32,7 @@ pub(super) fn is_placeholder(value: &[u8]) -> bool {
     let lower = value.to_ascii_lowercase();
     let holds = |word: &str| memchr::memmem::find(&lower, word.as_bytes()).is_some();
     WORDS.into_iter().any(holds)
-        || DOCUMENTED
-            .iter()
-            .any(|known| memchr::memmem::find(value, known.as_bytes()).is_some())
+        || DOCUMENTED.iter().any(|known| memchr::memmem::find(value, known.as_bytes()).is_some())
         || is_monotonous(&lower)
 }
 
@@ -44,8 +42,7 @@ fn is_monotonous(lower: &[u8]) -> bool {
     let run_of = |step: i16| {
         let mut length = 1;
         lower.windows(2).any(|pair| {
-            let follows =
-                i16::from(pair[1]) - i16::from(pair[0]) == step && pair[0].is_ascii_alphanumeric();
+            let follows = i16::from(pair[1]) - i16::from(pair[0]) == step && pair[0].is_ascii_alphanumeric();
             length = if follows { length + 1 } else { 1 };
             length >= RUN
         })

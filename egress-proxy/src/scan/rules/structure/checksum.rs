@@ -46,8 +46,7 @@ mod tests {
 
     #[test]
     fn github_tokens_carry_their_checksum() {
-        let token =
-            |body: &str| [b"ghp_", body.as_bytes(), &base62(crc32(body.as_bytes()))].concat();
+        let token = |body: &str| [b"ghp_", body.as_bytes(), &base62(crc32(body.as_bytes()))].concat();
         let mut good = token("zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ");
         assert!(good.ends_with(b"0mLq17"));
         assert!(github(&good));

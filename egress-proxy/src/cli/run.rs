@@ -1,0 +1,280 @@
+//! `egress-proxy run`: settings → parts → listeners → serve until a signal → drain.
+
+use std::{
+    io::{BufRead, IsTerminal},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use serde_json::json;
+use shared::{
+    contract::StdinDocument,
+    issuer::CertificateAuthority,
+    routes::{InspectMode, ScanMode},
+};
+use time::OffsetDateTime;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+    time::{interval, timeout},
+};
+
+use crate::{
+    accept, admin,
+    credentials::SecretStore,
+    dial::{AddressPolicy, Dialer},
+    events::Events,
+    files,
+    forward::NextHops,
+    inspect::{self, Inspection, InspectorAddress},
+    policy::{Defaults, Policy, ScanRules},
+    proxy::{Limits, Proxy},
+    record::{Format, Journal},
+    reload::Source,
+    settings::{LogFormat, RunArgs, ScanModeArg, SettingsError},
+    tls::{self, anchors::Anchors, leaves::Leaves},
+};
+
+/// Runs the proxy.
+pub fn run(args: &RunArgs) -> anyhow::Result<()> {
+    forbid_core_dumps();
+    let pretty = match args.log_format {
+        Some(format) => format == LogFormat::Pretty,
+        None => std::io::stdout().is_terminal(),
+    };
+    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let format = if pretty { Format::Pretty { colour } } else { Format::Json };
+    let events = if pretty { Events::Words } else { Events::Json };
+    let (journal, writer) = Journal::start(std::io::stdout(), format).context("failed to start the log")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start")?;
+    let result = runtime.block_on(serve(args, journal.clone(), events));
+    // Whatever did not finish in time is dropped here, and writes its record.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    journal.close();
+    let _written = writer.join();
+    result
+}
+
+async fn serve(args: &RunArgs, journal: Journal, events: Events) -> anyhow::Result<()> {
+    let mut documents = args.stdin.then(read_stdin);
+    let mut store = SecretStore::default();
+    let mut given = match &mut documents {
+        Some(documents) => first_document(documents).await?,
+        None => StdinDocument { routes: None, ca: None, tokens: None },
+    };
+    store.replace(given.tokens.take().unwrap_or_default());
+    let authority = authority(args, &given)?;
+    let routes = match (&given.routes, &args.routes) {
+        (Some(routes), _) => files::parse_routes(&routes.to_string(), "stdin")?,
+        (None, Some(path)) => files::read_routes(path)?,
+        (None, None) => anyhow::bail!("the first document on stdin has no `routes`, and there is no `--routes`"),
+    };
+    drop(given);
+
+    let listener = bind(args.listen.resolve()?, "--listen").await?;
+    let inner = match &args.inspect_listen {
+        Some(address) => Some(bind(address.resolve()?, "--inspect-listen").await?),
+        None => None,
+    };
+    let admin = match args.admin {
+        Some(address) => Some(bind(address, "--admin").await?),
+        None => None,
+    };
+
+    let rules = ScanRules(args.scan_rules.clone());
+    let policy = Policy::new(routes, &store, &rules, defaults(args))?;
+    let provider = tls::provider();
+    let mut addresses = AddressPolicy { allowed: args.allow_upstream_cidr.clone(), ..AddressPolicy::default() };
+    addresses
+        .closed
+        .extend([Some(&args.listen), args.inspect_listen.as_ref()].into_iter().flatten().filter_map(|a| a.network()));
+    for listener in [Some(&listener), inner.as_ref(), admin.as_ref()].into_iter().flatten() {
+        addresses.own.push(listener.local_addr()?);
+    }
+    let dialer = Dialer::new(addresses, Duration::from_secs(args.connect_timeout));
+    let fingerprint = authority.fingerprint();
+    let proxy = Arc::new(Proxy {
+        policy,
+        live: Default::default(),
+        leaves: Leaves::new(authority, &provider)?,
+        next_hops: NextHops::new(dialer, Anchors::new(provider, &args.upstream_ca)?),
+        inspection: inspection(args, inner.as_ref())?,
+        journal,
+        limits: Limits { connections: args.max_connections, scan_buffer: args.scan_buffer },
+        tasks: Default::default(),
+        readiness: Default::default(),
+    });
+
+    let address =
+        |listener: &Option<TcpListener>| listener.as_ref().and_then(|l| l.local_addr().ok()).map(|a| a.to_string());
+    let started = [
+        ("listen", json!(listener.local_addr()?.to_string())),
+        ("inspect_listen", json!(address(&inner))),
+        ("admin", json!(address(&admin))),
+        ("ca_sha256", json!(fingerprint.to_string())),
+        ("routes", json!(proxy.policy.table().routes.iter().len())),
+    ];
+    let (stop, shutdown) = watch::channel(false);
+    let accepting = tokio::spawn(accept::serve(proxy.clone(), listener, shutdown.clone()));
+    if let Some(admin) = admin {
+        tokio::spawn(admin::serve(proxy.clone(), admin, shutdown.clone()));
+    }
+    if let (Some(inner), Some(inspection)) = (inner, &proxy.inspection) {
+        tokio::spawn(inspect::inner::serve(proxy.clone(), inspection.waiting().clone(), inner, shutdown.clone()));
+        tokio::spawn(prove(proxy.clone(), events));
+    }
+    events.tell("proxy.started", &started);
+
+    let mut source = Source::new(args.routes.clone(), rules, store);
+    watch_for_changes(&proxy, &mut source, documents, events).await?;
+
+    events.tell("proxy.draining", &[("seconds", json!(args.drain_seconds))]);
+    stop.send_replace(true);
+    accepting.await?;
+    proxy.tasks.close();
+    let drained = timeout(args.drain(), proxy.tasks.wait()).await.is_ok();
+    events.tell("proxy.stopped", &[("drained", json!(drained))]);
+    Ok(())
+}
+
+/// Reloads on request and on change until the process is told to stop.
+async fn watch_for_changes(
+    proxy: &Proxy,
+    source: &mut Source,
+    mut documents: Option<mpsc::Receiver<String>>,
+    events: Events,
+) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut tick = interval(Duration::from_millis(500));
+    let mut reap = interval(Duration::from_secs(15));
+    loop {
+        let reloaded = tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hang_up.recv() => source.reload(proxy),
+            line = next_line(&mut documents) => source.take_document(proxy, &line),
+            _ = tick.tick() => match source.changed() {
+                true => source.reload(proxy),
+                false => continue,
+            },
+            _ = reap.tick() => {
+                proxy.next_hops.reap();
+                continue;
+            }
+        };
+        match reloaded {
+            Ok(()) => events.tell("routes.reloaded", &[("routes", json!(proxy.policy.table().routes.iter().len()))]),
+            Err(error) => events.tell("routes.rejected", &[("reason", json!(format!("{error:#}")))]),
+        }
+    }
+}
+
+/// Runs the inspector's canaries until they pass.
+async fn prove(proxy: Arc<Proxy>, events: Events) {
+    let Some(inspection) = &proxy.inspection else { return };
+    let mut pause = Duration::from_millis(20);
+    let mut told = String::new();
+    loop {
+        match inspection.prove().await {
+            Ok(()) => {
+                proxy.readiness.set_proved();
+                return events.tell("inspector.proved", &[]);
+            }
+            Err(error) => {
+                let reason = crate::respond::chain(&error);
+                if reason != told {
+                    events.tell("inspector.awaited", &[("reason", json!(reason))]);
+                    told = reason;
+                }
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+/// No core file and no debugger of another user's shows what this process holds. Best effort: a kernel that refuses
+/// leaves the container's own limits.
+fn forbid_core_dumps() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let _limited = rustix::process::setrlimit(Resource::Core, none);
+    let _undumpable = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
+
+fn defaults(args: &RunArgs) -> Defaults {
+    let inspect = if args.inspect.is_some() { InspectMode::Request } else { InspectMode::Off };
+    let scan = match args.scan {
+        ScanModeArg::Block => ScanMode::Block,
+        ScanModeArg::Record => ScanMode::Record,
+        ScanModeArg::Off => ScanMode::Off,
+    };
+    Defaults { inspect, scan }
+}
+
+fn authority(args: &RunArgs, given: &StdinDocument) -> anyhow::Result<CertificateAuthority> {
+    if let Some(pair) = &given.ca {
+        return CertificateAuthority::load(&pair.cert, &pair.key, OffsetDateTime::now_utc())
+            .context("the authority on stdin cannot be used");
+    }
+    match (&args.ca_cert, &args.ca_key, &args.ca_dir) {
+        (Some(cert), Some(key), _) => Ok(files::read_ca(cert, key)?),
+        (_, _, Some(folder)) => Ok(files::open_ca(folder)?),
+        _ => {
+            anyhow::bail!("no certificate authority; give `--ca-dir DIR`, `--ca-cert` and `--ca-key`, or `ca` on stdin")
+        }
+    }
+}
+
+fn inspection(args: &RunArgs, inner: Option<&TcpListener>) -> anyhow::Result<Option<Inspection>> {
+    let (Some(url), Some(inner)) = (&args.inspect, inner) else { return Ok(None) };
+    let return_to = match &args.inspect_return {
+        Some(named) => named.clone(),
+        None => {
+            let address = inner.local_addr()?;
+            anyhow::ensure!(!address.ip().is_unspecified(), SettingsError::ReturnUnknown);
+            address.to_string()
+        }
+    };
+    let (host, port, agent) = (url.host.clone(), url.port, args.inspect_agent.clone());
+    Ok(Some(Inspection::new(InspectorAddress { host, port, return_to, agent })))
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("failed to listen on {address} (`{flag}`)"))
+}
+
+/// Lines of stdin, read by a thread of its own: a pipe has no other way to be waited for.
+fn read_stdin() -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel(4);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines() {
+            let Ok(line) = line else { return };
+            if !line.trim().is_empty() && sender.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+async fn first_document(documents: &mut mpsc::Receiver<String>) -> anyhow::Result<StdinDocument> {
+    let line = documents.recv().await.context("stdin ended before its first document")?;
+    crate::reload::parse_document(&line)
+}
+
+/// The next line; never, once input has ended.
+async fn next_line(documents: &mut Option<mpsc::Receiver<String>>) -> String {
+    if let Some(receiver) = documents {
+        if let Some(line) = receiver.recv().await {
+            return line;
+        }
+        *documents = None;
+    }
+    std::future::pending().await
+}

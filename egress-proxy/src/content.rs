@@ -1,0 +1,240 @@
+//! A request's content on its way out: nothing, kept whole in memory, or streamed. Every byte is counted, and trailers
+//! are judged like fields, for what may not travel in a head may not travel behind the content either.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    error::{BodyError, ExchangeError},
+    own_fields,
+    policy::Table,
+    record::Recording,
+    scan::stream::{ScanError, Scanned},
+};
+
+/// How long a client may be silent while its content is collected.
+const COLLECT_IDLE: Duration = Duration::from_secs(60);
+/// How long collecting may take in all.
+const COLLECT_TOTAL: Duration = Duration::from_secs(600);
+
+/// The content of a request that is forwarded.
+pub enum Content {
+    Collected(Collected),
+    Scanned(Box<Scanned<Received>>),
+    Streamed(Box<Received>),
+}
+
+impl Content {
+    pub fn empty() -> Self {
+        Self::Collected(Collected::default())
+    }
+
+    /// The same content once more, where it is in memory.
+    pub fn replay(&self) -> Option<Self> {
+        match self {
+            Self::Collected(collected) => Some(Self::Collected(collected.clone())),
+            Self::Scanned(_) | Self::Streamed(_) => None,
+        }
+    }
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.get_mut() {
+            Self::Collected(collected) => Poll::Ready(collected.next_frame().map(Ok)),
+            Self::Scanned(body) => Pin::new(body.as_mut()).poll_frame(cx).map_err(stopped),
+            Self::Streamed(body) => Pin::new(body.as_mut()).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Collected(collected) => collected.remaining() == 0 && collected.trailers.is_none(),
+            Self::Scanned(body) => body.is_end_stream(),
+            Self::Streamed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            // With trailers the length stays open, so that HTTP/1.1 frames it in chunks, which can carry them.
+            Self::Collected(collected) if collected.trailers.is_none() => {
+                SizeHint::with_exact(collected.remaining() as u64)
+            }
+            Self::Collected(_) => SizeHint::default(),
+            Self::Scanned(body) => body.size_hint(),
+            Self::Streamed(body) => body.size_hint(),
+        }
+    }
+}
+
+/// Content that is whole in memory. Cloning it copies no bytes.
+#[derive(Clone, Default)]
+pub struct Collected {
+    chunks: Vec<Bytes>,
+    sent: usize,
+    pub trailers: Option<HeaderMap>,
+    /// Memory set aside for this content; free again when its last copy is gone.
+    _reservation: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+impl From<Vec<u8>> for Collected {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { chunks: vec![bytes.into()], ..Self::default() }
+    }
+}
+
+impl Collected {
+    /// Reads content to its end.
+    ///
+    /// # Errors
+    /// More than `limit` bytes, a client that is too slow or leaves, or trailers that may not be sent.
+    pub async fn read(mut body: Received, limit: usize) -> Result<Self, ExchangeError> {
+        let mut collected = Self::default();
+        let mut length = 0;
+        let deadline = Instant::now() + COLLECT_TOTAL;
+        loop {
+            let next = timeout_at(deadline.min(Instant::now() + COLLECT_IDLE), body.frame()).await;
+            let Some(frame) = next.map_err(|_| ExchangeError::Slow)? else { return Ok(collected) };
+            match frame.map_err(content_error)?.into_data() {
+                Ok(chunk) => {
+                    length += chunk.len();
+                    if length > limit {
+                        return Err(ExchangeError::ContentTooLarge { limit });
+                    }
+                    if !chunk.is_empty() {
+                        collected.chunks.push(chunk);
+                    }
+                }
+                Err(frame) => collected.trailers = frame.into_trailers().ok(),
+            }
+        }
+    }
+
+    pub fn reserved(self, reservation: OwnedSemaphorePermit) -> Self {
+        Self { _reservation: Some(Arc::new(reservation)), ..self }
+    }
+
+    pub fn without_trailers(&self) -> Self {
+        Self { trailers: None, ..self.clone() }
+    }
+
+    pub fn chunks(&self) -> &[Bytes] {
+        &self.chunks[self.sent..]
+    }
+
+    pub fn remaining(&self) -> usize {
+        self.chunks().iter().map(Bytes::len).sum()
+    }
+
+    fn next_frame(&mut self) -> Option<Frame<Bytes>> {
+        if let Some(chunk) = self.chunks.get(self.sent) {
+            self.sent += 1;
+            return Some(Frame::data(chunk.clone()));
+        }
+        self.trailers.take().map(Frame::trailers)
+    }
+}
+
+/// What comes from the client: counted, its trailers judged and stripped.
+pub struct Received {
+    body: Incoming,
+    recording: Arc<Recording>,
+    table: Arc<Table>,
+}
+
+impl Received {
+    pub fn new(body: Incoming, recording: Arc<Recording>, table: Arc<Table>) -> Self {
+        Self { body, recording, table }
+    }
+}
+
+impl Body for Received {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+            Some(Ok(frame)) => frame,
+        };
+        if let Some(data) = frame.data_ref() {
+            self.recording.count_request(data.len());
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        Poll::Ready(match frame.into_trailers() {
+            Ok(trailers) => Some(judged_trailers(trailers, &self.table).map(Frame::trailers)),
+            Err(_) => None,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn stopped(error: ScanError<BodyError>) -> BodyError {
+    match error {
+        ScanError::Body(error) => error,
+        ScanError::Found(finding) => finding.into(),
+    }
+}
+
+fn judged_trailers(mut trailers: HeaderMap, table: &Table) -> Result<HeaderMap, BodyError> {
+    own_fields::check(&trailers)?;
+    table.check_trailers(&trailers)?;
+    table.strip.strip(&mut trailers, &[]);
+    Ok(trailers)
+}
+
+/// The stage that a body's error belongs to.
+fn content_error(error: BodyError) -> ExchangeError {
+    match error.downcast::<hyper::Error>() {
+        Ok(error) => ExchangeError::Content(*error),
+        Err(error) => match judgement(error.as_ref()) {
+            Some(judgement) => judgement,
+            None => ExchangeError::Slow,
+        },
+    }
+}
+
+/// The judgement about the request that an error chain carries, where it carries one: a body that fails while it is
+/// sent reaches us wrapped in the HTTP library's error.
+pub fn judgement(error: &(dyn std::error::Error + 'static)) -> Option<ExchangeError> {
+    let mut current = Some(error);
+    while let Some(error) = current {
+        if let Some(found) = error.downcast_ref::<crate::scan::Finding>() {
+            return Some(ExchangeError::Scan(found.clone()));
+        }
+        if let Some(sent) = error.downcast_ref::<crate::credentials::CredentialSent>() {
+            return Some(ExchangeError::CredentialSent(sent.clone()));
+        }
+        if let Some(own_fields::OwnField(name)) = error.downcast_ref() {
+            return Some(ExchangeError::OwnField(name.clone()));
+        }
+        current = error.source();
+    }
+    None
+}

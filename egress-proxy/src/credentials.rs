@@ -1,0 +1,403 @@
+//! Credentials: where values are kept, how agents' own are stripped, how a route's is written into a request, and the
+//! guard that recognises any of them where it has no business. Nothing here has `Debug`, `Display`, `Serialize` or
+//! `Clone` that could show a value.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+    sync::Arc,
+};
+
+use aho_corasick::AhoCorasick;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use shared::routes::{Auth, AuthScheme, CredentialSource, Routes};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::scan::ExactValues;
+
+/// The least a credential may be long, in bytes: a shorter one would be found everywhere.
+pub const MIN_SECRET_LENGTH: usize = 8;
+
+/// A value that must not be shown. Overwritten when dropped.
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+impl Secret {
+    pub fn new(value: impl Into<Vec<u8>>) -> Self {
+        Self(Zeroizing::new(value.into()))
+    }
+
+    /// The bytes, for writing into a request or comparing; never for showing.
+    pub(crate) fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Values by name: from stdin first, then from the environment, and from files by path.
+#[derive(Default)]
+pub struct SecretStore {
+    given: BTreeMap<String, Arc<Secret>>,
+}
+
+impl SecretStore {
+    /// Replaces what is named, keeps the rest.
+    pub fn replace(&mut self, secrets: BTreeMap<String, String>) {
+        for (name, value) in secrets {
+            self.given.insert(name, Arc::new(Secret::new(value)));
+        }
+    }
+
+    fn find(&self, source: &CredentialSource) -> Result<Arc<Secret>, CredentialError> {
+        let name = source.name();
+        let secret = match source {
+            CredentialSource::Env(variable) => self.named(variable)?,
+            CredentialSource::File(path) => Arc::new(Secret::new(read_secret(path)?)),
+            CredentialSource::HostVariable(_) => return Err(CredentialError::Missing(name)),
+        };
+        match secret.expose().len() {
+            0 => Err(CredentialError::Empty(name)),
+            1..MIN_SECRET_LENGTH => Err(CredentialError::TooShort(name)),
+            _ => Ok(secret),
+        }
+    }
+
+    fn named(&self, name: &str) -> Result<Arc<Secret>, CredentialError> {
+        if let Some(secret) = self.given.get(name) {
+            return Ok(secret.clone());
+        }
+        let value = std::env::var_os(name).ok_or_else(|| CredentialError::Missing(name.to_owned()))?;
+        Ok(Arc::new(Secret::new(value.into_encoded_bytes())))
+    }
+}
+
+/// A route's credential, ready to be written.
+pub struct Credential {
+    /// Records may show it.
+    pub name: String,
+    field: HeaderName,
+    value: HeaderValue,
+    secret: Arc<Secret>,
+    placeholder: Option<Arc<Secret>>,
+}
+
+impl Credential {
+    /// # Errors
+    /// The value is missing, too short, or no field value.
+    pub fn resolve(auth: &Auth, store: &SecretStore) -> Result<Self, CredentialError> {
+        let name = auth.source.name();
+        let secret = store.find(&auth.source)?;
+        let written = match &auth.scheme {
+            AuthScheme::Basic { username } => {
+                let user = username.as_ref().map(|name| format!("{name}:")).unwrap_or_default();
+                let pair = Zeroizing::new([user.as_bytes(), secret.expose()].concat());
+                if !pair.contains(&b':') {
+                    return Err(CredentialError::NotAPair(name));
+                }
+                [b"Basic ", BASE64_STANDARD.encode(&*pair).as_bytes()].concat()
+            }
+            AuthScheme::Bearer => [b"Bearer ", secret.expose()].concat(),
+            AuthScheme::Header(_) => secret.expose().to_vec(),
+            AuthScheme::Token => [b"token ", secret.expose()].concat(),
+        };
+        let mut value = HeaderValue::from_bytes(&written).map_err(|_| CredentialError::NotAFieldValue(name.clone()))?;
+        value.set_sensitive(true);
+        let placeholder = match &auth.placeholder {
+            Some(variable) => Some(store.find(&CredentialSource::Env(variable.clone()))?),
+            None => None,
+        };
+        Ok(Self { name, field: auth.scheme.field(), value, secret, placeholder })
+    }
+
+    /// Writes the credential into a request that goes to its own route's origin.
+    pub fn inject(&self, fields: &mut HeaderMap) {
+        fields.insert(self.field.clone(), self.value.clone());
+    }
+
+    /// Tells the scan which values may not leave.
+    pub fn guard(&self, exact: &mut ExactValues) {
+        exact.add(self.name.clone(), self.secret.expose());
+    }
+
+    /// The forms in which an origin could send the value back: bare, and as it was written (without the scheme's name).
+    pub fn echoes(&self) -> Vec<&[u8]> {
+        let written = self.value.as_bytes();
+        let written = written.iter().position(|byte| *byte == b' ').map_or(written, |space| &written[space + 1..]);
+        let mut forms = vec![self.secret.expose()];
+        if written != self.secret.expose() && written.len() >= MIN_SECRET_LENGTH {
+            forms.push(written);
+        }
+        forms
+    }
+}
+
+/// Which fields an agent's own credentials travel in: removed from every request, on every route.
+#[derive(Clone, Debug)]
+pub struct StripList {
+    fields: HashSet<HeaderName>,
+}
+
+impl StripList {
+    pub fn of(routes: &Routes) -> Self {
+        let always = ALWAYS_STRIPPED.iter().map(|name| HeaderName::from_static(name));
+        Self { fields: always.chain(routes.injected_fields()).collect() }
+    }
+
+    pub fn contains(&self, field: &HeaderName) -> bool {
+        self.fields.contains(field)
+    }
+
+    /// Removes every listed field but those that the route keeps.
+    pub fn strip(&self, fields: &mut HeaderMap, keep: &[HeaderName]) {
+        for name in &self.fields {
+            if !keep.contains(name) {
+                fields.remove(name);
+            }
+        }
+    }
+}
+
+/// Recognises real values and stand-ins in what an agent sends.
+pub struct Guard {
+    automaton: AhoCorasick,
+    patterns: Vec<Guarded>,
+}
+
+struct Guarded {
+    name: String,
+    /// A stand-in is at home in a credential field of the route with this index.
+    placeholder_of: Option<(usize, HeaderName)>,
+}
+
+impl Guard {
+    /// `credentials`: those of the table's routes, in its order.
+    pub fn new<'c>(credentials: impl Iterator<Item = Option<&'c Credential>>) -> Option<Self> {
+        let (mut needles, mut patterns) = (Vec::new(), Vec::new());
+        for (route, credential) in credentials.enumerate() {
+            let Some(credential) = credential else { continue };
+            for form in credential.echoes() {
+                needles.push(form.to_vec());
+                patterns.push(Guarded { name: credential.name.clone(), placeholder_of: None });
+            }
+            if let Some(placeholder) = &credential.placeholder {
+                needles.push(placeholder.expose().to_vec());
+                let home = Some((route, credential.field.clone()));
+                patterns.push(Guarded { name: format!("the stand-in for {}", credential.name), placeholder_of: home });
+            }
+        }
+        let automaton = AhoCorasick::new(&needles).ok().filter(|_| !needles.is_empty())?;
+        for needle in &mut needles {
+            zeroize::Zeroize::zeroize(needle);
+        }
+        Some(Self { automaton, patterns })
+    }
+
+    /// Looks at a whole head. `route`: the index of the route that the request is for.
+    pub fn check_head(&self, target: &str, fields: &HeaderMap, route: Option<usize>) -> Result<(), CredentialSent> {
+        self.check(target.as_bytes(), "URL", None)?;
+        if target.contains('%') {
+            self.check(&percent_decoded(target), "URL", None)?;
+        }
+        self.check_fields(fields, route)
+    }
+
+    pub fn check_fields(&self, fields: &HeaderMap, route: Option<usize>) -> Result<(), CredentialSent> {
+        for (name, value) in fields {
+            let home = route.map(|route| (route, name));
+            self.check(value.as_bytes(), name.as_str(), home)?;
+            if let Some(pair) = basic_pair(name, value) {
+                self.check(&pair, name.as_str(), home)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `home`: the route and the field in which `bytes` were found.
+    fn check(&self, bytes: &[u8], place: &str, home: Option<(usize, &HeaderName)>) -> Result<(), CredentialSent> {
+        for found in self.automaton.find_overlapping_iter(bytes) {
+            let guarded = &self.patterns[found.pattern().as_usize()];
+            let at_home = guarded.placeholder_of.as_ref().zip(home).is_some_and(|((route, own), (here, field))| {
+                *route == here && (own == field || ALWAYS_STRIPPED.contains(&field.as_str()))
+            });
+            if !at_home {
+                return Err(CredentialSent { name: guarded.name.clone(), place: place.to_owned() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A real credential, or a stand-in out of its place, was sent by the agent.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("the value of {name} was sent in {place}")]
+pub struct CredentialSent {
+    pub name: String,
+    pub place: String,
+}
+
+/// Why a route's credential cannot be used.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum CredentialError {
+    #[error("the credential `{0}` is empty")]
+    Empty(String),
+    #[error("the credential `{0}` is not set")]
+    Missing(String),
+    #[error("the credential `{0}` holds bytes that no field may carry (a line end?)")]
+    NotAFieldValue(String),
+    #[error("the credential `{0}` must be `user:password` for scheme `Basic` without `username`")]
+    NotAPair(String),
+    #[error("the credential `{0}` is shorter than {MIN_SECRET_LENGTH} bytes")]
+    TooShort(String),
+    #[error("the credential file `{path}` cannot be read: {reason}")]
+    Unreadable { path: String, reason: String },
+}
+
+/// Fields that carry credentials by convention, whatever the table says.
+const ALWAYS_STRIPPED: [&str; 8] = [
+    "authorization",
+    "proxy-authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "private-token",
+    "x-auth-token",
+    "job-token",
+];
+
+/// A secret's file, without the line end that editors leave.
+fn read_secret(path: &Path) -> Result<Vec<u8>, CredentialError> {
+    let unreadable = |error: std::io::Error| CredentialError::Unreadable {
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    };
+    let mut value = std::fs::read(path).map_err(unreadable)?;
+    while value.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+        value.pop();
+    }
+    Ok(value)
+}
+
+/// What a Basic field's value holds (RFC 7617).
+fn basic_pair(name: &HeaderName, value: &HeaderValue) -> Option<Vec<u8>> {
+    if name != header::AUTHORIZATION && name != header::PROXY_AUTHORIZATION {
+        return None;
+    }
+    let (scheme, encoded) = value.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    BASE64_STANDARD.decode(encoded.trim()).ok()
+}
+
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [byte, tail @ ..] = rest {
+        let digit = |byte: &u8| char::from(*byte).to_digit(16);
+        match rest {
+            [b'%', high, low, after @ ..] if digit(high).is_some() && digit(low).is_some() => {
+                let value = digit(high).unwrap_or_default() * 16 + digit(low).unwrap_or_default();
+                decoded.push(u8::try_from(value).unwrap_or_default());
+                rest = after;
+            }
+            _ => {
+                decoded.push(*byte);
+                rest = tail;
+            }
+        }
+    }
+    decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "real-value-0123";
+
+    fn store() -> SecretStore {
+        let mut store = SecretStore::default();
+        let secrets =
+            [("T", TOKEN), ("P", "stand-in-4567"), ("SHORT", "1234567"), ("BROKEN", "12345\n678"), ("EMPTY", "")];
+        store.replace(secrets.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect());
+        store
+    }
+
+    fn auth(scheme: AuthScheme, variable: &str) -> Auth {
+        Auth { scheme, source: CredentialSource::Env(variable.to_owned()), placeholder: Some("P".to_owned()) }
+    }
+
+    fn injected(scheme: AuthScheme) -> (String, String) {
+        let credential = Credential::resolve(&auth(scheme, "T"), &store()).ok().unwrap();
+        let mut fields = HeaderMap::new();
+        credential.inject(&mut fields);
+        let (name, value) = fields.iter().next().unwrap();
+        assert!(value.is_sensitive());
+        (name.to_string(), value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn each_scheme_writes_its_form() {
+        let expect = |name: &str, value: String| (name.to_owned(), value);
+        assert_eq!(injected(AuthScheme::Bearer), expect("authorization", format!("Bearer {TOKEN}")));
+        assert_eq!(injected(AuthScheme::Token), expect("authorization", format!("token {TOKEN}")));
+        let key = AuthScheme::Header(HeaderName::from_static("x-key"));
+        assert_eq!(injected(key), expect("x-key", TOKEN.to_owned()));
+        let pair = BASE64_STANDARD.encode(format!("ada:{TOKEN}"));
+        let basic = AuthScheme::Basic { username: Some("ada".to_owned()) };
+        assert_eq!(injected(basic), expect("authorization", format!("Basic {pair}")));
+    }
+
+    #[test]
+    fn unusable_values_are_named_and_never_shown() {
+        for (variable, expected) in [
+            ("SHORT", CredentialError::TooShort("SHORT".to_owned())),
+            ("EMPTY", CredentialError::Empty("EMPTY".to_owned())),
+            ("BROKEN", CredentialError::NotAFieldValue("BROKEN".to_owned())),
+            ("ABSENT_FROM_HERE", CredentialError::Missing("ABSENT_FROM_HERE".to_owned())),
+        ] {
+            assert_eq!(Credential::resolve(&auth(AuthScheme::Bearer, variable), &store()).err(), Some(expected));
+        }
+        let bare = Auth { placeholder: None, ..auth(AuthScheme::Basic { username: None }, "T") };
+        assert_eq!(Credential::resolve(&bare, &store()).err(), Some(CredentialError::NotAPair("T".to_owned())));
+    }
+
+    #[test]
+    fn the_guard_knows_values_and_misplaced_stand_ins() {
+        let credential = Credential::resolve(&auth(AuthScheme::Bearer, "T"), &store()).ok().unwrap();
+        let guard = Guard::new([None, Some(&credential)].into_iter()).unwrap();
+        let fields = |name: &'static str, value: &str| {
+            let mut fields = HeaderMap::new();
+            fields.insert(name, value.parse().unwrap());
+            fields
+        };
+        let encoded = format!("Basic {}", BASE64_STANDARD.encode(format!("x:{TOKEN}")));
+        for (target, fields, route) in [
+            (format!("/?k={TOKEN}"), HeaderMap::new(), Some(1)),
+            ("/?k=real%2Dvalue-0123".to_owned(), HeaderMap::new(), Some(1)),
+            ("/".to_owned(), fields("authorization", &format!("Bearer {TOKEN}")), Some(1)),
+            ("/".to_owned(), fields("authorization", &encoded), Some(1)),
+            ("/".to_owned(), fields("x-other", "a stand-in-4567 b"), Some(1)),
+            ("/".to_owned(), fields("authorization", "Bearer stand-in-4567"), Some(0)),
+            ("/stand-in-4567".to_owned(), HeaderMap::new(), Some(1)),
+        ] {
+            assert!(guard.check_head(&target, &fields, route).is_err(), "{target} {fields:?}");
+        }
+        assert_eq!(guard.check_head("/", &fields("authorization", "Bearer stand-in-4567"), Some(1)), Ok(()));
+    }
+
+    #[test]
+    fn stripping_covers_every_injected_field_and_spares_what_is_kept() {
+        let mut log = shared::yaml::Diagnostics::default();
+        let table = "routes: [{host: a.example, auth: {scheme: header, header: X-Own, token_env: T}}]";
+        let routes = shared::routes::decode(table, shared::routes::Dialect::Proxy, &mut log).unwrap();
+        let strip = StripList::of(&routes);
+        let mut fields = HeaderMap::new();
+        for name in ["authorization", "x-own", "x-api-key", "accept"] {
+            fields.insert(name, HeaderValue::from_static("v"));
+        }
+        strip.strip(&mut fields, &[header::AUTHORIZATION]);
+        let left: Vec<_> = fields.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["authorization", "accept"]);
+    }
+}

@@ -1,0 +1,330 @@
+//! One exchange, from the request's head to the end of the answer: target, policy, strip, scan, inspect, credential,
+//! forward, relay. Plain `http://` requests and intercepted ones meet here; there is no other way to an origin.
+
+use std::{sync::Arc, time::Instant};
+
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header, request::Parts};
+use hyper::body::{Body, Incoming};
+use shared::{
+    authority::{Authority, Host},
+    contract::INTROSPECTION_HOST,
+    routes::{InspectMode, ScanMode, Scheme},
+};
+
+use crate::{
+    content::{Collected, Content, Received, judgement},
+    error::ExchangeError,
+    forward::{Answer, ForwardError, Offer},
+    hop_by_hop,
+    mask::Mask,
+    own_fields,
+    policy::{Judged, RequestPermit},
+    proxy::Proxy,
+    record::{Id, Recording},
+    relay::{ClientBody, Relay},
+    respond,
+    scan::{
+        Finding,
+        stream::{OnFinding, Scanned},
+    },
+    target,
+    upgrade::Upgrade,
+};
+
+/// Where a request came from: what it must be for.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// In clear, with this authority in its target.
+    Clear(Arc<Authority>),
+    /// Inside the tunnel with this id that was opened for this authority.
+    Tunnel(Arc<Authority>, Id),
+}
+
+impl Origin {
+    fn authority(&self) -> &Arc<Authority> {
+        match self {
+            Self::Clear(authority) | Self::Tunnel(authority, _) => authority,
+        }
+    }
+
+    fn scheme(&self) -> Scheme {
+        match self {
+            Self::Clear(_) => Scheme::Http,
+            Self::Tunnel(..) => Scheme::Https,
+        }
+    }
+
+    fn tunnel(&self) -> Option<Id> {
+        match self {
+            Self::Clear(_) => None,
+            Self::Tunnel(_, id) => Some(*id),
+        }
+    }
+}
+
+/// Serves one request; whatever happens, the client gets an answer and the journal a record.
+pub async fn serve(proxy: &Arc<Proxy>, origin: &Origin, request: Request<Incoming>) -> Response<ClientBody> {
+    let room = match proxy.journal.room().await {
+        Ok(room) => room,
+        Err(error) => return respond::unrecorded(StatusCode::SERVICE_UNAVAILABLE, &error.to_string(), None),
+    };
+    let recording =
+        Recording::begin(room, request.method().clone(), origin.scheme(), request.version(), origin.tunnel());
+    match exchange(proxy, origin, request, &recording).await {
+        Ok(response) => response,
+        Err(error) => {
+            let (head, body) = respond::refuse(&error, &recording).into_parts();
+            Response::from_parts(head, body.recorded(recording))
+        }
+    }
+}
+
+async fn exchange(
+    proxy: &Arc<Proxy>,
+    origin: &Origin,
+    request: Request<Incoming>,
+    recording: &Arc<Recording>,
+) -> Result<Response<ClientBody>, ExchangeError> {
+    let (mut head, body) = request.into_parts();
+    let authority = origin.authority();
+    let path_and_query = target::path_and_query(&head.uri);
+    recording.note(|draft| {
+        draft.authority = Some(authority.clone());
+        draft.target = Some(path_and_query.clone());
+    });
+    check_authority(origin, &head)?;
+    if is_introspection(authority) {
+        return Ok(introspect(proxy, path_and_query.path(), recording));
+    }
+    own_fields::check(&head.headers).map_err(|own_fields::OwnField(name)| ExchangeError::OwnField(name))?;
+
+    // Judge.
+    let method = head.method.clone();
+    let fields = head.headers.clone();
+    let judged =
+        Judged { scheme: origin.scheme(), authority, method: &method, target: &path_and_query, fields: &fields };
+    let permit = proxy.policy.request(judged)?;
+    recording.note(|draft| {
+        draft.route = Some(permit.route().clone());
+        draft.rule = Some(permit.rule());
+    });
+    check_expectation(&head.headers)?;
+    let upgrade = Upgrade::take(&mut head)?;
+    check_inspectable(&permit, &head, upgrade.is_some())?;
+
+    // Strip.
+    permit.table().strip.strip(&mut head.headers, &permit.route().keep);
+    hop_by_hop::strip(&mut head.headers);
+    for name in [header::EXPECT, header::CONTENT_LENGTH] {
+        head.headers.remove(name);
+    }
+
+    // Scan and inspect. Nothing has been resolved or dialled, and no credential of ours is in the head.
+    scan_head(&permit, &head, recording)?;
+    let received = Received::new(body, recording.clone(), permit.table().clone());
+    let content = judge_content(proxy, &permit, &head, received, recording).await?;
+
+    // Inject. The table may have changed while content was collected or the inspector thought.
+    let permit = proxy.policy.renew(permit, judged)?;
+    let credential = permit.credential()?.cloned();
+    if let Some(credential) = &credential {
+        credential.inject(&mut head.headers);
+        recording.note(|draft| draft.credential = Some(credential.name.clone()));
+    }
+    let mask = credential.as_deref().map(Mask::new);
+
+    // Forward.
+    let revocation = proxy.live.enter(&permit, judged);
+    if let Some(upgrade) = upgrade {
+        return upgrade.forward(proxy, &permit, head, mask, revocation, recording).await;
+    }
+    let offer = Offer::for_client(head.version);
+    head.extensions.clear();
+    let request = Request::from_parts(head, content);
+    let answer = proxy.next_hops.forward(&permit, request, offer).await.map_err(failed)?;
+    Ok(relay(answer, mask, revocation, recording))
+}
+
+/// One authority: what the request names is what the tunnel was opened for (RFC 9110 §7.4).
+fn check_authority(origin: &Origin, head: &Parts) -> Result<(), ExchangeError> {
+    if head.method == Method::CONNECT && head.extensions.get::<hyper::ext::Protocol>().is_none() {
+        return Err(ExchangeError::NestedConnect);
+    }
+    let named = target::named_authority(&head.uri, &head.headers, origin.scheme().default_port())?;
+    let expected = origin.authority();
+    if named == **expected {
+        return Ok(());
+    }
+    Err(ExchangeError::Misdirected { named, tunnel: (**expected).clone() })
+}
+
+fn check_expectation(fields: &HeaderMap) -> Result<(), ExchangeError> {
+    match fields.get(header::EXPECT) {
+        Some(value) if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+            Err(ExchangeError::Expectation(String::from_utf8_lossy(value.as_bytes()).chars().take(40).collect()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the inspector cannot judge does not go past it.
+fn check_inspectable(permit: &RequestPermit, head: &Parts, upgrade: bool) -> Result<(), ExchangeError> {
+    if permit.inspect() == InspectMode::Off {
+        return Ok(());
+    }
+    let route = || permit.route().host.to_string();
+    if upgrade || head.method == Method::CONNECT {
+        return Err(ExchangeError::WebSocketInspected { route: route() });
+    }
+    let grpc = head
+        .headers
+        .get_all(header::CONTENT_TYPE)
+        .iter()
+        .any(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"application/grpc"));
+    if grpc {
+        return Err(ExchangeError::GrpcInspected { route: route() });
+    }
+    Ok(())
+}
+
+fn scan_head(permit: &RequestPermit, head: &Parts, recording: &Recording) -> Result<(), ExchangeError> {
+    if permit.scan() == ScanMode::Off {
+        return Ok(());
+    }
+    let authority = permit.authority().host.to_bare_string();
+    let target = target::path_and_query(&head.uri);
+    let scanned = permit.scanner().head(&head.method, &authority, target.as_str(), &head.headers, permit.exemptions());
+    found(scanned, permit.scan(), recording)
+}
+
+/// What a finding means on this route: the end of the exchange, or a line in its record.
+fn found(scanned: Result<(), Finding>, mode: ScanMode, recording: &Recording) -> Result<(), ExchangeError> {
+    match scanned {
+        Err(finding) if mode == ScanMode::Record => {
+            recording.note(|draft| draft.findings.push(finding));
+            Ok(())
+        }
+        other => other.map_err(ExchangeError::Scan),
+    }
+}
+
+/// Scans the content, and asks the inspector where the route wants it. Content that is asked about, or short enough, is
+/// judged whole before anything is dialled; longer content is scanned on its way out.
+async fn judge_content(
+    proxy: &Proxy,
+    permit: &RequestPermit,
+    head: &Parts,
+    received: Received,
+    recording: &Arc<Recording>,
+) -> Result<Content, ExchangeError> {
+    let inspection = proxy.inspection.as_ref().filter(|_| permit.inspect() != InspectMode::Off);
+    let length = received.size_hint().exact();
+    let whole = match inspection {
+        Some(_) => true,
+        None => {
+            permit.scan() != ScanMode::Off && length.is_some_and(|length| length <= proxy.limits.scan_buffer as u64)
+        }
+    };
+    if received.is_end_stream() && inspection.is_none() {
+        return Ok(Content::empty());
+    }
+    if !whole {
+        return Ok(match permit.scan() {
+            ScanMode::Off => Content::Streamed(Box::new(received)),
+            mode => {
+                let scan = permit.scanner().content(&head.headers, permit.exemptions().clone());
+                Content::Scanned(Box::new(Scanned::new(received, scan, on_finding(mode, recording))))
+            }
+        });
+    }
+    let collected = match inspection {
+        Some(inspection) => inspection.collect(received, length).await?,
+        None => Collected::read(received, proxy.limits.scan_buffer).await?,
+    };
+    if permit.scan() != ScanMode::Off {
+        let scanned = scan_collected(permit, &head.headers, &collected);
+        found(scanned, permit.scan(), recording)?;
+    }
+    if let Some(inspection) = inspection {
+        let started = Instant::now();
+        let asked = inspection.pass(permit, head, &collected).await;
+        recording.note(|draft| draft.inspect_ms = Some((started.elapsed().as_secs_f64() * 1e6).round() / 1e3));
+        asked?;
+    }
+    Ok(Content::Collected(collected))
+}
+
+fn scan_collected(permit: &RequestPermit, fields: &HeaderMap, collected: &Collected) -> Result<(), Finding> {
+    let mut scan = permit.scanner().content(fields, permit.exemptions().clone());
+    for chunk in collected.chunks() {
+        scan.push(chunk.clone())?;
+    }
+    scan.finish()?;
+    match &collected.trailers {
+        Some(trailers) => scan.trailers(trailers),
+        None => Ok(()),
+    }
+}
+
+/// What a finding does to content that is on its way.
+fn on_finding(mode: ScanMode, recording: &Arc<Recording>) -> OnFinding {
+    if mode != ScanMode::Record {
+        return OnFinding::Stop;
+    }
+    let recording = recording.clone();
+    OnFinding::Record(Box::new(move |finding| recording.note(|draft| draft.findings.push(finding))))
+}
+
+/// A failure of the next hop, unless our own judgement of the content was its cause.
+pub fn failed(error: ForwardError) -> ExchangeError {
+    judgement(&error).unwrap_or(ExchangeError::Forward(error))
+}
+
+/// Prepares an answer for the client.
+pub fn relay(
+    answer: Answer,
+    mask: Option<Mask>,
+    revocation: crate::live::Revocation,
+    recording: &Arc<Recording>,
+) -> Response<ClientBody> {
+    let Answer { response, lease, peer, protocol, connect_ms } = answer;
+    let (mut head, body) = response.into_parts();
+    recording.note(|draft| {
+        draft.next_hop = Some(peer);
+        draft.origin_protocol = Some(protocol);
+        draft.connect_ms = connect_ms.map(|milliseconds| (milliseconds * 1e3).round() / 1e3);
+        draft.first_byte_ms = Some(recording.milliseconds());
+        draft.status = Some(head.status);
+    });
+    answer_fields(&mut head.headers, mask.as_ref(), recording);
+    head.version = Version::default();
+    head.extensions.clear();
+    Response::from_parts(head, Relay::new(body, recording.clone(), mask, lease, revocation))
+}
+
+/// What of an answer's fields goes on: nothing of the connection's own, no invitation to go round the proxy, no value of
+/// ours.
+pub fn answer_fields(fields: &mut HeaderMap, mask: Option<&Mask>, recording: &Recording) {
+    hop_by_hop::strip(fields);
+    fields.remove(header::ALT_SVC);
+    if let Some(mask) = mask {
+        recording.count_masked(mask.fields(fields));
+    }
+}
+
+fn is_introspection(authority: &Authority) -> bool {
+    matches!(&authority.host, Host::Name(name) if name.as_ref() == INTROSPECTION_HOST)
+}
+
+/// The live table, for the agent to read; it holds names only.
+fn introspect(proxy: &Proxy, path: &str, recording: &Recording) -> Response<ClientBody> {
+    let response = match path {
+        "/allowlist" => respond::json(&proxy.policy.table().routes.to_json()),
+        _ => respond::text(StatusCode::NOT_FOUND, "only /allowlist is here\n"),
+    };
+    recording.note(|draft| {
+        draft.outcome = shared::record::Outcome::Completed;
+        draft.status = Some(response.status());
+    });
+    response
+}

@@ -1,0 +1,188 @@
+//! The next hop: sends a permitted request to its origin over a pooled connection and gives the answer's head back.
+//! Nothing is sent without a [`RequestPermit`].
+//!
+//! A client that speaks h2 gets an h2 connection where the origin has it, a client that speaks HTTP/1.1 gets its own
+//! HTTP/1.1 connections: the least translation, and one client's resets never hurt another's requests.
+
+mod connect;
+mod pool;
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use http::{HeaderValue, Method, Request, Response, Uri, Version, header, uri};
+use hyper::body::Incoming;
+use shared::{authority::Authority, routes::Scheme};
+use thiserror::Error;
+
+pub use self::pool::Lease;
+use self::{
+    connect::Connector,
+    pool::{Key, Pools, Sender},
+};
+use crate::{
+    content::Content,
+    dial::{DialError, Dialer},
+    policy::RequestPermit,
+    tls::anchors::Anchors,
+};
+
+/// What is offered to an origin (RFC 7301), by what the client speaks.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Offer {
+    Http1,
+    Http2,
+}
+
+impl Offer {
+    pub fn for_client(version: Version) -> Self {
+        if version == Version::HTTP_2 { Self::Http2 } else { Self::Http1 }
+    }
+}
+
+/// The way to all origins.
+pub struct NextHops {
+    connector: Connector,
+    pools: Arc<Pools>,
+}
+
+/// The head of an answer, and what to do with the connection once its content has been read.
+pub struct Answer {
+    pub response: Response<Incoming>,
+    pub lease: Lease,
+    pub peer: SocketAddr,
+    pub protocol: &'static str,
+    /// Milliseconds to a new connection; `None` where a pooled one was used.
+    pub connect_ms: Option<f64>,
+}
+
+impl NextHops {
+    pub fn new(dialer: Dialer, anchors: Anchors) -> Self {
+        Self { connector: Connector::new(dialer, anchors), pools: Arc::default() }
+    }
+
+    /// Sends one request. What the HTTP library gives back as unsent is sent again; an idempotent request whose content
+    /// is in memory is sent once more after a loss before the answer's first byte.
+    ///
+    /// # Errors
+    /// No connection came about, or it was lost.
+    pub async fn forward(
+        &self,
+        permit: &RequestPermit,
+        mut request: Request<Content>,
+        offer: Offer,
+    ) -> Result<Answer, ForwardError> {
+        let key = Key { authority: permit.authority().clone(), scheme: permit.scheme(), offer };
+        let mut replays = u8::from(is_idempotent(request.method()));
+        for attempt in 0.. {
+            let started = Instant::now();
+            let pooled = if attempt == 0 { self.pools.take(&key) } else { None };
+            let reused = pooled.is_some();
+            let mut connection = match pooled {
+                Some(connection) => connection,
+                None => self.connector.connect(permit, &key, &self.pools).await?,
+            };
+            let connect_ms = (!reused).then(|| started.elapsed().as_secs_f64() * 1e3);
+            address(&mut request, permit, &connection.sender);
+            let replay = if replays > 0 { replay(&request) } else { None };
+            let sent = match &mut connection.sender {
+                Sender::Http1(sender) => sender.try_send_request(request).await,
+                Sender::Http2(sender) => sender.try_send_request(request).await,
+            };
+            let mut error = match sent {
+                Ok(response) => {
+                    let (peer, protocol) = (connection.peer, connection.sender.protocol());
+                    return Ok(Answer {
+                        response,
+                        lease: self.pools.lease(key, connection),
+                        peer,
+                        protocol,
+                        connect_ms,
+                    });
+                }
+                Err(error) => error,
+            };
+            request = match (error.take_message(), replay) {
+                (Some(unsent), _) if attempt < 3 => unsent,
+                (None, Some(again)) if !error.error().is_user() => {
+                    replays -= 1;
+                    again
+                }
+                _ => return Err(ForwardError::Exchange(error.into_error())),
+            };
+        }
+        unreachable!("every path of the last attempt returns")
+    }
+
+    /// Drops pooled connections that have been idle for long.
+    pub fn reap(&self) {
+        self.pools.reap();
+    }
+}
+
+/// Writes the target and `Host` in the form that the connection's protocol wants.
+fn address(request: &mut Request<Content>, permit: &RequestPermit, sender: &Sender) {
+    let target = crate::target::path_and_query(request.uri());
+    match sender {
+        Sender::Http1(_) => {
+            if !request.headers().contains_key(header::HOST) {
+                let host = HeaderValue::from_str(&shown_authority(permit.authority(), permit.scheme()));
+                if let Ok(host) = host {
+                    request.headers_mut().insert(header::HOST, host);
+                }
+            }
+            *request.version_mut() = Version::HTTP_11;
+            *request.uri_mut() = Uri::from(target);
+        }
+        Sender::Http2(_) => {
+            request.headers_mut().remove(header::HOST);
+            *request.version_mut() = Version::HTTP_2;
+            let mut parts = uri::Parts::default();
+            parts.scheme = permit.scheme().name().parse().ok();
+            parts.authority = shown_authority(permit.authority(), permit.scheme()).parse().ok();
+            parts.path_and_query = Some(target);
+            if let Ok(uri) = Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        }
+    }
+}
+
+/// An authority as `Host` shows it: without the scheme's own port.
+fn shown_authority(authority: &Authority, scheme: Scheme) -> String {
+    if authority.port == scheme.default_port() { authority.host.to_string() } else { authority.to_string() }
+}
+
+/// A copy of the request, where its content is in memory.
+fn replay(request: &Request<Content>) -> Option<Request<Content>> {
+    let content = request.body().replay()?;
+    let mut copy = Request::new(content);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+/// RFC 9110 §9.2.2.
+fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE)
+}
+
+/// Why no answer came.
+#[derive(Debug, Error)]
+pub enum ForwardError {
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error("the exchange with the origin failed")]
+    Exchange(#[source] hyper::Error),
+    #[error("the origin does not speak HTTP")]
+    Handshake(#[source] hyper::Error),
+    #[error("`{0}` cannot be a TLS server name")]
+    Name(String),
+    #[error("the origin's TLS could not be verified or agreed on")]
+    Tls { source: std::io::Error },
+    #[error("{0} did not finish its TLS handshake in time")]
+    TlsTimeout(Authority),
+    #[error("the origin switched protocols without being asked on this connection")]
+    Upgrade,
+}

@@ -1,0 +1,158 @@
+//! A new connection to an origin: dial, TLS with full verification, HTTP handshake. The h2 connections of one key are
+//! opened under single flight.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use hyper::{
+    client::conn::{http1, http2},
+    rt::{Read, Write},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::{DnsName, ServerName};
+use shared::{
+    authority::{Authority, Host},
+    routes::Scheme,
+};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{
+    ForwardError, Offer,
+    pool::{Connection, Key, Pools, Sender},
+};
+use crate::{content::Content, dial::Dialer, policy::RequestPermit, tls::anchors::Anchors};
+
+/// How long an origin may take over its TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Flow-control windows toward origins, in bytes: what one answer, and all on a connection, may have under way.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// Opens connections.
+pub struct Connector {
+    dialer: Dialer,
+    anchors: Anchors,
+    /// Taken while the h2 connection of a key is being opened.
+    opening: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Connector {
+    pub fn new(dialer: Dialer, anchors: Anchors) -> Self {
+        Self { dialer, anchors, opening: Mutex::default() }
+    }
+
+    /// Opens a connection for one request.
+    ///
+    /// # Errors
+    /// The stage that failed.
+    pub async fn connect(
+        &self,
+        permit: &RequestPermit,
+        key: &Key,
+        pools: &Arc<Pools>,
+    ) -> Result<Connection, ForwardError> {
+        if key.scheme == Scheme::Http {
+            let stream = self.dialer.origin(permit).await?;
+            let peer = peer(&stream);
+            return Ok(Connection { sender: http1(stream).await?, peer });
+        }
+        if key.offer == Offer::Http1 {
+            return match self.secured(permit, Offer::Http1).await {
+                // The origin speaks h2 alone (RFC 7301 §3.2).
+                Err(ForwardError::Tls { source }) if is_no_protocol(&source) => {
+                    let (stream, peer) = self.secured(permit, Offer::Http2).await?;
+                    Ok(Connection { sender: negotiated(stream).await?, peer })
+                }
+                Err(error) => Err(error),
+                Ok((stream, peer)) => Ok(Connection { sender: http1(stream).await?, peer }),
+            };
+        }
+        let opening =
+            self.opening.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default().clone();
+        let guard = opening.lock().await;
+        if let Some(connection) = pools.take(key) {
+            return Ok(connection);
+        }
+        let (stream, peer) = self.secured(permit, Offer::Http2).await?;
+        let sender = negotiated(stream).await?;
+        if let Sender::Http2(sender) = &sender {
+            pools.share(key, sender, peer);
+        }
+        drop(guard);
+        Ok(Connection { sender, peer })
+    }
+
+    async fn secured(
+        &self,
+        permit: &RequestPermit,
+        offer: Offer,
+    ) -> Result<(TlsStream<TcpStream>, SocketAddr), ForwardError> {
+        let authority: &Authority = permit.authority();
+        let name = server_name(&authority.host)?;
+        let stream = self.dialer.origin(permit).await?;
+        let peer = peer(&stream);
+        let config = match offer {
+            Offer::Http1 => &self.anchors.h1,
+            Offer::Http2 => &self.anchors.h2,
+        };
+        let handshake = TlsConnector::from(config.clone()).connect(name, stream);
+        let stream = timeout(HANDSHAKE, handshake).await.map_err(|_| ForwardError::TlsTimeout(authority.clone()))?;
+        Ok((stream.map_err(|source| ForwardError::Tls { source })?, peer))
+    }
+}
+
+async fn negotiated(stream: TlsStream<TcpStream>) -> Result<Sender, ForwardError> {
+    if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+        return http1(stream).await;
+    }
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MAX_HEAD)
+        .keep_alive_interval(Duration::from_secs(20))
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(ForwardError::Handshake)?;
+    tokio::spawn(connection);
+    Ok(Sender::Http2(sender))
+}
+
+/// The most that an origin's fields may take, in bytes.
+const MAX_HEAD: u32 = 256 * 1024;
+
+async fn http1<S>(stream: S) -> Result<Sender, ForwardError>
+where
+    TokioIo<S>: Read + Write + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(MAX_HEAD as usize)
+        .handshake::<_, Content>(TokioIo::new(stream))
+        .await
+        .map_err(ForwardError::Handshake)?;
+    tokio::spawn(connection.with_upgrades());
+    Ok(Sender::Http1(sender))
+}
+
+fn server_name(host: &Host) -> Result<ServerName<'static>, ForwardError> {
+    match host {
+        Host::Ip(address) => Ok(ServerName::from(*address)),
+        Host::Name(name) => DnsName::try_from(name.to_string())
+            .map(ServerName::DnsName)
+            .map_err(|_| ForwardError::Name(name.to_string())),
+    }
+}
+
+fn is_no_protocol(error: &std::io::Error) -> bool {
+    let alert = rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol);
+    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some_and(|error| *error == alert)
+}
+
+fn peer(stream: &TcpStream) -> SocketAddr {
+    stream.peer_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
+}

@@ -1,0 +1,97 @@
+//! The inner face: what the inspector dials. It looks at the id only, and at whether the content is what was asked
+//! about; target and `Host` are ignored. It never forwards anything.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, request::Parts};
+use http_body_util::{BodyExt, Empty};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use shared::{contract::EXCHANGE_FIELD, record::Outcome, routes::Scheme};
+use tokio::net::TcpListener;
+
+use super::waiting::{Claim, Waiting};
+use crate::{
+    accept::Shutdown,
+    connection::{MAX_HEAD, until_done},
+    proxy::Proxy,
+    record::Recording,
+};
+
+/// Longer than the 90 s for which the inspector keeps its idle connections.
+const IDLE: Duration = Duration::from_secs(150);
+
+/// Serves the inspector until `shutdown`; what is being asked then is still answered.
+pub async fn serve(proxy: Arc<Proxy>, waiting: Arc<Waiting>, listener: TcpListener, mut shutdown: Shutdown) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = shutdown.wait_for(|draining| *draining) => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        if stream.set_nodelay(true).is_err() {
+            continue;
+        }
+        let (proxy, waiting, shutdown) = (proxy.clone(), waiting.clone(), shutdown.clone());
+        let tasks = proxy.tasks.clone();
+        tasks.spawn(async move {
+            let service = service_fn(|request| {
+                let (proxy, waiting) = (proxy.clone(), waiting.clone());
+                async move { Ok::<_, std::convert::Infallible>(answer(&proxy, &waiting, request).await) }
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(IDLE)
+                .max_header_size(4 * MAX_HEAD)
+                .max_headers(600)
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
+            // What cannot be read is answered and closed by the HTTP library; the waiting exchange fails by itself.
+            let _closed = until_done(connection, shutdown).await;
+        });
+    }
+}
+
+/// An empty 200 for an exchange that is waiting, with exactly its content; otherwise a 403 and a record.
+async fn answer(proxy: &Proxy, waiting: &Arc<Waiting>, request: Request<Incoming>) -> Response<Empty<Bytes>> {
+    let (head, body) = request.into_parts();
+    let id = head.headers.get(EXCHANGE_FIELD).and_then(|value| value.to_str().ok());
+    let reason = match id.and_then(|id| waiting.claim(id)) {
+        None => "no exchange with this id is waiting",
+        Some(claim) => match is_same(claim, body).await {
+            true => return Response::new(Empty::new()),
+            false => "the content is not what was asked about",
+        },
+    };
+    record_refusal(proxy, &head, reason).await;
+    let mut response = Response::new(Empty::new());
+    *response.status_mut() = StatusCode::FORBIDDEN;
+    response
+}
+
+async fn is_same(mut claim: Claim, mut body: Incoming) -> bool {
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return false };
+        if frame.data_ref().is_some_and(|chunk| !claim.continues_with(chunk)) {
+            return false;
+        }
+    }
+    claim.confirm()
+}
+
+async fn record_refusal(proxy: &Proxy, head: &Parts, reason: &str) {
+    let Ok(room) = proxy.journal.room().await else { return };
+    let recording = Recording::begin(room, head.method.clone(), Scheme::Http, head.version, None);
+    recording.note(|draft| {
+        draft.outcome = Outcome::Denied;
+        draft.by = Some("inner face");
+        draft.error = Some("exchange_unknown");
+        draft.reason = Some(reason.to_owned());
+        draft.status = Some(StatusCode::FORBIDDEN);
+    });
+}

@@ -1,0 +1,131 @@
+//! The echo guard: an injected credential that an origin sends back is masked, byte for byte, so that lengths and
+//! framing stay. Works across chunk borders and holds back nothing but a tail that could begin a value.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue};
+use memchr::memmem::Finder;
+
+use crate::credentials::Credential;
+
+/// What stands where a value was.
+const MASK: u8 = b'*';
+
+/// The values of one exchange, and the tail that was held back.
+pub struct Mask {
+    finders: Vec<Finder<'static>>,
+    held: Bytes,
+}
+
+impl Mask {
+    pub fn new(credential: &Credential) -> Self {
+        let finders = credential.echoes().into_iter().map(|value| Finder::new(value).into_owned()).collect();
+        Self { finders, held: Bytes::new() }
+    }
+
+    /// Masks the values in an answer's fields; returns how many bytes were masked.
+    pub fn fields(&self, fields: &mut HeaderMap) -> usize {
+        let mut masked = 0;
+        for value in fields.values_mut() {
+            if !self.finders.iter().any(|finder| finder.find(value.as_bytes()).is_some()) {
+                continue;
+            }
+            let mut bytes = BytesMut::from(value.as_bytes());
+            masked += self.mask(&mut bytes);
+            if let Ok(clean) = HeaderValue::from_maybe_shared(bytes.freeze()) {
+                *value = clean;
+            }
+        }
+        masked
+    }
+
+    /// Takes a chunk; gives what may go on now and how many bytes of it were masked.
+    pub fn push(&mut self, chunk: Bytes) -> (Bytes, usize) {
+        let joined = if self.held.is_empty() { chunk } else { [self.held.as_ref(), &chunk].concat().into() };
+        self.held = Bytes::new();
+        let hit = self.finders.iter().any(|finder| finder.find(&joined).is_some());
+        let (mut bytes, masked) = if hit {
+            let mut bytes = BytesMut::from(joined);
+            let masked = self.mask(&mut bytes);
+            (bytes.freeze(), masked)
+        } else {
+            (joined, 0)
+        };
+        let tail = self.finders.iter().map(|finder| open_tail(&bytes, finder.needle())).max().unwrap_or_default();
+        self.held = bytes.split_off(bytes.len() - tail);
+        (bytes, masked)
+    }
+
+    /// What was held back, once the content has ended.
+    pub fn finish(&mut self) -> Bytes {
+        std::mem::take(&mut self.held)
+    }
+
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    fn mask(&self, bytes: &mut BytesMut) -> usize {
+        let mut masked = 0;
+        for finder in &self.finders {
+            let length = finder.needle().len();
+            let found: Vec<usize> = finder.find_iter(bytes).collect();
+            for start in found {
+                bytes[start..start + length].fill(MASK);
+                masked += length;
+            }
+        }
+        masked
+    }
+}
+
+/// The length of the longest end of `bytes` that could begin `value`.
+fn open_tail(bytes: &[u8], value: &[u8]) -> usize {
+    let longest = bytes.len().min(value.len() - 1);
+    (1..=longest).rev().find(|&length| bytes[bytes.len() - length..] == value[..length]).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mask(values: &[&str]) -> Mask {
+        let finders = values.iter().map(|value| Finder::new(value.as_bytes()).into_owned()).collect();
+        Mask { finders, held: Bytes::new() }
+    }
+
+    #[test]
+    fn a_value_is_masked_however_the_content_is_cut() {
+        let content = "a secret-value, secret-secret-value and secret-valu";
+        let expected = "a ************, secret-************ and secret-valu";
+        for first in 0..content.len() {
+            for second in first..content.len() {
+                let mut mask = mask(&["secret-value"]);
+                let mut out = Vec::new();
+                for part in [&content[..first], &content[first..second], &content[second..]] {
+                    out.extend_from_slice(&mask.push(Bytes::copy_from_slice(part.as_bytes())).0);
+                }
+                out.extend_from_slice(&mask.finish());
+                assert_eq!(String::from_utf8(out).unwrap(), expected, "{first} {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_tail_that_could_begin_a_value_is_held_back() {
+        let mut mask = mask(&["secret-value"]);
+        assert_eq!(mask.push(Bytes::from_static(b"data: 1\n\n")).0, "data: 1\n\n");
+        assert_eq!(mask.push(Bytes::from_static(b"a sec")).0, "a ");
+        assert_eq!(mask.held(), 3);
+        assert_eq!(mask.push(Bytes::from_static(b"ond")).0, "second");
+    }
+
+    #[test]
+    fn fields_are_masked_too() {
+        let mut fields = HeaderMap::new();
+        fields.insert("x-echo", HeaderValue::from_static("Bearer secret-value"));
+        fields.insert("x-other", HeaderValue::from_static("plain"));
+        assert_eq!(mask(&["secret-value"]).fields(&mut fields), 12);
+        assert_eq!(fields["x-echo"], "Bearer ************");
+        assert_eq!(fields["x-other"], "plain");
+    }
+}

@@ -1,0 +1,312 @@
+//! What may be done: holds the current table and turns its verdicts into permits. Permits have private fields and are
+//! made only here; dialling and forwarding demand one. No permit, no packet.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use http::{HeaderMap, Method, uri::PathAndQuery};
+use shared::{
+    authority::Authority,
+    routes::{Grant, InspectMode, Refusal, Route, Routes, ScanMode, Scheme, Subject},
+};
+use thiserror::Error;
+
+use crate::{
+    credentials::{Credential, CredentialError, CredentialSent, Guard, SecretStore, StripList},
+    scan::{ExactValues, Exemptions, RulesError, Scanner, UnknownRule},
+    tls::leaves::Listing,
+};
+
+/// Everything that one version of the table decides, swapped as a whole.
+pub struct Table {
+    generation: u64,
+    pub routes: Routes,
+    states: Vec<RouteState>,
+    pub strip: StripList,
+    guard: Option<Guard>,
+    scanner: Arc<Scanner>,
+}
+
+struct RouteState {
+    credential: Option<Result<Arc<Credential>, CredentialError>>,
+    exemptions: Exemptions,
+}
+
+/// What applies where a route says nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Defaults {
+    pub inspect: InspectMode,
+    pub scan: ScanMode,
+}
+
+/// Whether a missing credential stops the table from being used, or only its route.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Missing {
+    /// At start: an error that the operator sees at once.
+    IsAnError,
+    /// After a reload: the route's requests are refused.
+    RefusesRequests,
+}
+
+/// The current table, and what makes permits from it.
+pub struct Policy {
+    table: ArcSwap<Table>,
+    generations: AtomicU64,
+    defaults: Defaults,
+}
+
+impl Policy {
+    /// # Errors
+    /// As [`Policy::replace`], with missing credentials as errors.
+    pub fn new(routes: Routes, store: &SecretStore, rules: &ScanRules, defaults: Defaults) -> Result<Self, TableError> {
+        let table = Table::build(0, routes, store, rules, Missing::IsAnError)?;
+        Ok(Self { table: ArcSwap::from_pointee(table), generations: AtomicU64::new(1), defaults })
+    }
+
+    /// Puts another table in force, whole or not at all.
+    ///
+    /// # Errors
+    /// The table names an unknown rule of the scan; the old one stays.
+    pub fn replace(&self, routes: Routes, store: &SecretStore, rules: &ScanRules) -> Result<(), TableError> {
+        let generation = self.generations.fetch_add(1, Ordering::Relaxed);
+        let table = Table::build(generation, routes, store, rules, Missing::RefusesRequests)?;
+        self.table.store(Arc::new(table));
+        Ok(())
+    }
+
+    pub fn table(&self) -> Arc<Table> {
+        self.table.load_full()
+    }
+
+    /// Decides over a CONNECT. A host without a route gets a permit too: its client shall read the refusal inside the
+    /// tunnel, and nothing is dialled for it.
+    pub fn connect(&self, authority: Authority) -> ConnectPermit {
+        let listing = match self.table.load().routes.find(&authority.host) {
+            Some(_) => Listing::Listed,
+            None => Listing::Unlisted,
+        };
+        ConnectPermit { authority: Arc::new(authority), listing }
+    }
+
+    /// Decides over one request.
+    ///
+    /// # Errors
+    /// A credential or stand-in where it has no business, or the table's refusal.
+    pub fn request(&self, request: Judged<'_>) -> Result<RequestPermit, Denied> {
+        let table = self.table.load_full();
+        if let Some(guard) = &table.guard {
+            let route = table.routes.find(&request.authority.host).and_then(|route| table.index(route));
+            guard.check_head(request.target.as_str(), request.fields, route)?;
+        }
+        let Grant { route, rule } = table.routes.judge(&request.subject())?;
+        let index =
+            table.index(&route).ok_or(Denied::Table(Refusal::HostUnlisted { host: request.authority.host.clone() }))?;
+        let inspect = route.inspect.unwrap_or(self.defaults.inspect);
+        let scan = route.scan.unwrap_or(self.defaults.scan);
+        let authority = request.authority.clone();
+        Ok(RequestPermit { table, index, route, rule, authority, scheme: request.scheme, inspect, scan })
+    }
+
+    /// The same permit where the table is still the same; otherwise the request is judged again.
+    ///
+    /// # Errors
+    /// The new table refuses what the old one allowed.
+    pub fn renew(&self, permit: RequestPermit, request: Judged<'_>) -> Result<RequestPermit, Denied> {
+        if self.table.load().generation == permit.table.generation { Ok(permit) } else { self.request(request) }
+    }
+
+    /// Whether the current table still grants what was granted to a long exchange.
+    pub fn still_grants(&self, request: Judged<'_>) -> bool {
+        self.table.load().routes.judge(&request.subject()).is_ok()
+    }
+}
+
+impl Table {
+    fn build(
+        generation: u64,
+        routes: Routes,
+        store: &SecretStore,
+        rules: &ScanRules,
+        missing: Missing,
+    ) -> Result<Self, TableError> {
+        let mut credentials = Vec::with_capacity(routes.iter().len());
+        let mut exact = ExactValues::default();
+        for route in routes.iter() {
+            let credential = route.auth.as_ref().map(|auth| Credential::resolve(auth, store).map(Arc::new));
+            match &credential {
+                Some(Err(error)) if missing == Missing::IsAnError => {
+                    let (route, line) = (route.host.to_string(), route.line);
+                    return Err(TableError::Credential { route, line, source: error.clone() });
+                }
+                Some(Ok(credential)) => credential.guard(&mut exact),
+                _ => {}
+            }
+            credentials.push(credential);
+        }
+        let scanner = rules.compile()?.with_exact(exact);
+        let mut states = Vec::with_capacity(credentials.len());
+        for (route, credential) in routes.iter().zip(credentials) {
+            let exemptions = scanner.exemptions(&route.scan_except).map_err(|source| TableError::Exemption {
+                route: route.host.to_string(),
+                line: route.line,
+                source,
+            })?;
+            states.push(RouteState { credential, exemptions });
+        }
+        let guard = Guard::new(states.iter().map(|state| state.credential.as_ref().and_then(|c| c.as_deref().ok())));
+        Ok(Self { generation, strip: StripList::of(&routes), routes, states, guard, scanner: Arc::new(scanner) })
+    }
+
+    fn index(&self, route: &Arc<Route>) -> Option<usize> {
+        self.routes.iter().position(|candidate| Arc::ptr_eq(candidate, route))
+    }
+
+    /// Refuses trailers that carry a credential or a stand-in; stand-ins are at home in no trailer.
+    ///
+    /// # Errors
+    /// What was found, and where.
+    pub fn check_trailers(&self, fields: &HeaderMap) -> Result<(), CredentialSent> {
+        self.guard.as_ref().map_or(Ok(()), |guard| guard.check_fields(fields, None))
+    }
+}
+
+/// A request as far as it is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged<'r> {
+    pub scheme: Scheme,
+    pub authority: &'r Arc<Authority>,
+    pub method: &'r Method,
+    pub target: &'r PathAndQuery,
+    pub fields: &'r HeaderMap,
+}
+
+impl<'r> Judged<'r> {
+    fn subject(&self) -> Subject<'r> {
+        Subject {
+            scheme: self.scheme,
+            authority: self.authority,
+            method: self.method.as_str(),
+            target: self.target.as_str(),
+            fields: self.fields,
+        }
+    }
+}
+
+/// Permission to answer a CONNECT and to intercept what follows. It permits no dialling.
+#[derive(Clone, Debug)]
+pub struct ConnectPermit {
+    authority: Arc<Authority>,
+    listing: Listing,
+}
+
+impl ConnectPermit {
+    pub fn authority(&self) -> &Arc<Authority> {
+        &self.authority
+    }
+
+    pub fn listing(&self) -> Listing {
+        self.listing
+    }
+}
+
+/// Permission to send one request to one authority.
+pub struct RequestPermit {
+    table: Arc<Table>,
+    index: usize,
+    route: Arc<Route>,
+    rule: shared::routes::judge::Rule,
+    authority: Arc<Authority>,
+    scheme: Scheme,
+    inspect: InspectMode,
+    scan: ScanMode,
+}
+
+impl RequestPermit {
+    pub fn authority(&self) -> &Arc<Authority> {
+        &self.authority
+    }
+
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    pub fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    pub fn rule(&self) -> shared::routes::judge::Rule {
+        self.rule
+    }
+
+    pub fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    pub fn inspect(&self) -> InspectMode {
+        self.inspect
+    }
+
+    pub fn scan(&self) -> ScanMode {
+        self.scan
+    }
+
+    /// The scan's rules, with every credential of the table among them.
+    pub fn scanner(&self) -> &Arc<Scanner> {
+        &self.table.scanner
+    }
+
+    pub fn exemptions(&self) -> &Exemptions {
+        &self.table.states[self.index].exemptions
+    }
+
+    /// The route's credential, where it has one.
+    ///
+    /// # Errors
+    /// The route has one that cannot be used: its requests are refused, never forwarded bare.
+    pub fn credential(&self) -> Result<Option<&Arc<Credential>>, CredentialError> {
+        match &self.table.states[self.index].credential {
+            None => Ok(None),
+            Some(Ok(credential)) => Ok(Some(credential)),
+            Some(Err(error)) => Err(error.clone()),
+        }
+    }
+}
+
+/// Why a request gets no permit.
+#[derive(Clone, Debug, Error)]
+pub enum Denied {
+    #[error(transparent)]
+    Credential(#[from] CredentialSent),
+    #[error(transparent)]
+    Table(#[from] Refusal),
+}
+
+/// Why a table cannot be put in force.
+#[derive(Debug, Error)]
+pub enum TableError {
+    #[error("route `{route}` (line {line}) has no usable credential")]
+    Credential { route: String, line: usize, source: CredentialError },
+    #[error("route `{route}` (line {line}) excepts a rule that the scan does not have")]
+    Exemption { route: String, line: usize, source: UnknownRule },
+    #[error("the scan's rules cannot be used")]
+    Rules(#[from] RulesError),
+}
+
+/// Where the scan's rules come from: ours, or a file of the operator's.
+#[derive(Clone, Debug, Default)]
+pub struct ScanRules(pub Option<PathBuf>);
+
+impl ScanRules {
+    fn compile(&self) -> Result<Scanner, RulesError> {
+        match &self.0 {
+            Some(path) => Scanner::with_rules_file(path),
+            None => Ok(Scanner::builtin()),
+        }
+    }
+}

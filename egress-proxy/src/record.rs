@@ -1,0 +1,264 @@
+//! Live records. A [`Recording`] begins before the first decision and writes exactly one record when the last part of
+//! its exchange is dropped, so no path loses one. A [`Journal`] takes them in order, bounded and lossless: an exchange
+//! begins only when there is room for its record, and none begins when records cannot be written any more.
+
+mod journal;
+
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use http::{Method, StatusCode, Version, uri::PathAndQuery};
+use shared::{
+    authority::Authority,
+    record::{ExchangeRecord, Outcome, SCHEMA_VERSION, TunnelRecord},
+    routes::Scheme,
+};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::scan::Finding;
+
+pub use self::journal::{Format, Journal, JournalClosed, Room};
+
+/// The id of an exchange or tunnel: 128 random bits, shown as 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Id([u8; 16]);
+
+impl Id {
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+}
+
+impl std::fmt::Display for Id {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+/// The record of one exchange while it lives. Shared by the parts of the exchange; the last one to go writes it.
+pub struct Recording {
+    pub id: Id,
+    began: Instant,
+    time: OffsetDateTime,
+    request_bytes: AtomicU64,
+    response_bytes: AtomicU64,
+    masked: AtomicU64,
+    draft: Mutex<Draft>,
+    room: Option<Room>,
+}
+
+/// What is known of an exchange so far.
+pub struct Draft {
+    pub tunnel: Option<Id>,
+    pub method: Method,
+    pub scheme: Scheme,
+    pub authority: Option<Arc<Authority>>,
+    pub target: Option<PathAndQuery>,
+    pub client_protocol: &'static str,
+    pub origin_protocol: Option<&'static str>,
+    pub next_hop: Option<std::net::SocketAddr>,
+    pub route: Option<Arc<shared::routes::Route>>,
+    pub rule: Option<shared::routes::judge::Rule>,
+    pub credential: Option<String>,
+    pub outcome: Outcome,
+    pub by: Option<&'static str>,
+    pub error: Option<&'static str>,
+    pub reason: Option<String>,
+    pub alarm: bool,
+    pub findings: Vec<Finding>,
+    pub status: Option<StatusCode>,
+    pub inspect_ms: Option<f64>,
+    pub connect_ms: Option<f64>,
+    pub first_byte_ms: Option<f64>,
+}
+
+impl Recording {
+    pub fn begin(room: Room, method: Method, scheme: Scheme, version: Version, tunnel: Option<Id>) -> Arc<Self> {
+        let draft = Draft {
+            tunnel,
+            method,
+            scheme,
+            authority: None,
+            target: None,
+            client_protocol: protocol_name(version),
+            origin_protocol: None,
+            next_hop: None,
+            route: None,
+            rule: None,
+            credential: None,
+            outcome: Outcome::Aborted,
+            by: None,
+            error: None,
+            reason: None,
+            alarm: false,
+            findings: Vec::new(),
+            status: None,
+            inspect_ms: None,
+            connect_ms: None,
+            first_byte_ms: None,
+        };
+        Arc::new(Self {
+            id: Id::random(),
+            began: Instant::now(),
+            time: OffsetDateTime::now_utc(),
+            request_bytes: AtomicU64::new(0),
+            response_bytes: AtomicU64::new(0),
+            masked: AtomicU64::new(0),
+            draft: Mutex::new(draft),
+            room: Some(room),
+        })
+    }
+
+    /// Writes something down.
+    pub fn note<T>(&self, write: impl FnOnce(&mut Draft) -> T) -> T {
+        write(&mut self.draft.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn milliseconds(&self) -> f64 {
+        milliseconds(self.began)
+    }
+
+    pub fn count_request(&self, bytes: usize) {
+        self.request_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub fn count_response(&self, bytes: usize) {
+        self.response_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub fn count_masked(&self, bytes: usize) {
+        self.masked.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        let Some(room) = self.room.take() else { return };
+        let draft = self.draft.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let id = self.id.to_string();
+        // A path in which something was found is as sensitive as the finding.
+        let clean = draft.outcome != Outcome::Blocked && !draft.alarm && draft.findings.is_empty();
+        let findings: Vec<_> = draft.findings.iter().map(finding_record).collect();
+        let record = ExchangeRecord {
+            schema: SCHEMA_VERSION,
+            kind: "exchange",
+            id: &id,
+            time: timestamp(self.time),
+            tunnel: draft.tunnel.map(|tunnel| tunnel.to_string()),
+            method: Cow::Borrowed(draft.method.as_str()),
+            scheme: draft.scheme.name(),
+            host: draft.authority.as_ref().map(|authority| authority.host.to_string()).unwrap_or_default(),
+            port: draft.authority.as_ref().map(|authority| authority.port).unwrap_or_default(),
+            path: draft.target.as_ref().filter(|_| clean).map(PathAndQuery::path),
+            client_protocol: draft.client_protocol,
+            origin_protocol: draft.origin_protocol,
+            next_hop: draft.next_hop.map(|address| address.to_string()),
+            route: draft.route.as_ref().map(|route| route.host.to_string()),
+            rule: draft.rule.map(|rule| rule.to_string()),
+            credential: draft.credential.as_deref(),
+            outcome: draft.outcome,
+            by: draft.by,
+            error: draft.error,
+            reason: draft.reason.as_deref(),
+            alarm: draft.alarm,
+            findings: &findings,
+            status: draft.status.map(|status| status.as_u16()),
+            request_bytes: *self.request_bytes.get_mut(),
+            response_bytes: *self.response_bytes.get_mut(),
+            masked: *self.masked.get_mut(),
+            inspect_ms: draft.inspect_ms,
+            connect_ms: draft.connect_ms,
+            first_byte_ms: draft.first_byte_ms,
+            total_ms: milliseconds(self.began),
+        };
+        room.write_exchange(&record);
+    }
+}
+
+/// The record of one tunnel while it lives.
+pub struct TunnelRecording {
+    pub id: Id,
+    began: Instant,
+    time: OffsetDateTime,
+    authority: String,
+    pub outcome: Outcome,
+    pub error: Option<&'static str>,
+    pub reason: Option<String>,
+    pub client_protocol: Option<&'static str>,
+    exchanges: Arc<AtomicU64>,
+    room: Option<Room>,
+}
+
+impl TunnelRecording {
+    pub fn begin(room: Room, authority: String) -> Self {
+        Self {
+            id: Id::random(),
+            began: Instant::now(),
+            time: OffsetDateTime::now_utc(),
+            authority,
+            outcome: Outcome::Aborted,
+            error: None,
+            reason: None,
+            client_protocol: None,
+            exchanges: Arc::default(),
+            room: Some(room),
+        }
+    }
+
+    /// Counts the exchanges inside.
+    pub fn counter(&self) -> Arc<AtomicU64> {
+        self.exchanges.clone()
+    }
+
+    pub fn fail(&mut self, outcome: Outcome, error: &'static str, reason: String) {
+        (self.outcome, self.error, self.reason) = (outcome, Some(error), Some(reason));
+    }
+}
+
+impl Drop for TunnelRecording {
+    fn drop(&mut self) {
+        let Some(room) = self.room.take() else { return };
+        room.write_tunnel(&TunnelRecord {
+            schema: SCHEMA_VERSION,
+            kind: "tunnel",
+            id: self.id.to_string(),
+            time: timestamp(self.time),
+            authority: std::mem::take(&mut self.authority),
+            outcome: self.outcome,
+            error: self.error,
+            reason: self.reason.take(),
+            client_protocol: self.client_protocol,
+            exchanges: self.exchanges.load(Ordering::Relaxed),
+            total_ms: milliseconds(self.began),
+        });
+    }
+}
+
+/// The name of a protocol version as ALPN writes it (RFC 7301).
+pub fn protocol_name(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "http/1.0",
+        Version::HTTP_11 => "http/1.1",
+        Version::HTTP_2 => "h2",
+        _ => "other",
+    }
+}
+
+/// Rule, place and decoders; a finding holds nothing of the match.
+fn finding_record(finding: &Finding) -> serde_json::Value {
+    serde_json::json!({ "rule": finding.rule, "place": finding.place.to_string(), "chain": finding.chain() })
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    (since.elapsed().as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn timestamp(time: OffsetDateTime) -> String {
+    time.format(&Rfc3339).unwrap_or_default()
+}

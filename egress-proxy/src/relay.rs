@@ -1,0 +1,189 @@
+//! Answers on their way to the client: streamed as they come, counted, masked; the end of the content ends the record
+//! and gives the connection back. [`copy_both`] relays what follows an upgrade.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use shared::record::Outcome;
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
+
+use crate::{error::BodyError, forward::Lease, live::Revocation, mask::Mask, record::Recording};
+
+/// What a client is answered with.
+pub enum ClientBody {
+    Originated { bytes: Option<Bytes>, recording: Option<Arc<Recording>> },
+    Relayed(Box<Relay>),
+}
+
+impl ClientBody {
+    pub fn full(bytes: Bytes) -> Self {
+        Self::Originated { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()), recording: None }
+    }
+
+    /// Keeps the record open until the connection is done with the answer.
+    pub fn recorded(self, recording: Arc<Recording>) -> Self {
+        match self {
+            Self::Originated { bytes, .. } => Self::Originated { bytes, recording: Some(recording) },
+            relayed @ Self::Relayed(_) => relayed,
+        }
+    }
+}
+
+/// The content of an origin's answer.
+pub struct Relay {
+    body: Incoming,
+    recording: Arc<Recording>,
+    mask: Option<Mask>,
+    lease: Option<Lease>,
+    revocation: Revocation,
+    /// The content has ended; what the mask held back and trailers may still have to go.
+    ended: bool,
+    trailers: Option<http::HeaderMap>,
+}
+
+impl Relay {
+    pub fn new(
+        body: Incoming,
+        recording: Arc<Recording>,
+        mask: Option<Mask>,
+        lease: Lease,
+        revocation: Revocation,
+    ) -> ClientBody {
+        let mut relay = Self { body, recording, mask, lease: Some(lease), revocation, ended: false, trailers: None };
+        if relay.body.is_end_stream() {
+            relay.finish();
+        }
+        ClientBody::Relayed(Box::new(relay))
+    }
+
+    fn finish(&mut self) {
+        self.ended = true;
+        self.recording.note(|draft| draft.outcome = Outcome::Completed);
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
+    }
+
+    fn fail(&mut self, token: &'static str, error: BodyError) -> BodyError {
+        self.ended = true;
+        self.lease = None;
+        self.recording.note(|draft| {
+            draft.outcome = Outcome::Failed;
+            draft.by = Some("egress-proxy");
+            draft.error = Some(token);
+            draft.reason = Some(crate::respond::chain(error.as_ref()));
+        });
+        error
+    }
+
+    fn data(&mut self, chunk: Bytes) -> Option<Bytes> {
+        let chunk = match &mut self.mask {
+            None => chunk,
+            Some(mask) => {
+                let (chunk, masked) = mask.push(chunk);
+                self.recording.count_masked(masked);
+                chunk
+            }
+        };
+        self.recording.count_response(chunk.len());
+        Some(chunk).filter(|chunk| !chunk.is_empty())
+    }
+
+    /// What is left to send once the content has ended.
+    fn rest(&mut self) -> Option<Frame<Bytes>> {
+        let held = self.mask.as_mut().map(Mask::finish).filter(|held| !held.is_empty());
+        if let Some(held) = held {
+            self.recording.count_response(held.len());
+            return Some(Frame::data(held));
+        }
+        self.trailers.take().map(Frame::trailers)
+    }
+}
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let relay = match self.get_mut() {
+            Self::Originated { bytes, .. } => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Relayed(relay) => relay,
+        };
+        loop {
+            if relay.ended {
+                return Poll::Ready(relay.rest().map(Ok));
+            }
+            if relay.revocation.poll_revoked(cx) {
+                let error = relay.fail("revoked", "the route table no longer grants this exchange".into());
+                return Poll::Ready(Some(Err(error)));
+            }
+            match ready!(Pin::new(&mut relay.body).poll_frame(cx)) {
+                None => relay.finish(),
+                Some(Err(error)) => {
+                    let error = relay.fail("connection_terminated", error.into());
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(chunk) => {
+                        let chunk = relay.data(chunk);
+                        // The HTTP library does not ask again once it has all that was announced.
+                        if relay.body.is_end_stream() {
+                            relay.finish();
+                        }
+                        if let Some(chunk) = chunk {
+                            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+                        }
+                    }
+                    Err(frame) => {
+                        if let Ok(mut trailers) = frame.into_trailers() {
+                            let masked = relay.mask.as_ref().map_or(0, |mask| mask.fields(&mut trailers));
+                            relay.recording.count_masked(masked);
+                            relay.trailers = Some(trailers);
+                        }
+                        relay.finish();
+                    }
+                },
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Originated { bytes, .. } => bytes.is_none(),
+            Self::Relayed(relay) => {
+                relay.ended && relay.trailers.is_none() && relay.mask.as_ref().is_none_or(|mask| mask.held() == 0)
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Originated { bytes, .. } => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Relayed(relay) => {
+                let held = relay.mask.as_ref().map_or(0, Mask::held) as u64;
+                match relay.body.size_hint().exact() {
+                    Some(exact) if relay.trailers.is_none() => SizeHint::with_exact(exact + held),
+                    _ => SizeHint::default(),
+                }
+            }
+        }
+    }
+}
+
+/// Relays bytes both ways until both sides are done or either fails.
+///
+/// # Errors
+/// Either side's failure.
+pub async fn copy_both(
+    client: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    next_hop: &mut (impl AsyncRead + AsyncWrite + Unpin),
+) -> std::io::Result<(u64, u64)> {
+    const BUFFER: usize = 16 * 1024;
+    copy_bidirectional_with_sizes(client, next_hop, BUFFER, BUFFER).await
+}

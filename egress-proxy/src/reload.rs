@@ -1,0 +1,106 @@
+//! Where the table and the secrets come from while the proxy runs, and how a change gets in force: whole or not at all.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use anyhow::Context;
+use shared::{
+    contract::StdinDocument,
+    routes::{CredentialSource, Routes},
+};
+
+use crate::{credentials::SecretStore, files, policy::ScanRules, proxy::Proxy};
+
+/// The sources of one running proxy.
+pub struct Source {
+    routes: Option<PathBuf>,
+    rules: ScanRules,
+    store: SecretStore,
+    seen: Vec<(PathBuf, Option<Stamp>)>,
+}
+
+/// What tells that a file is another one now: also a rename into place.
+type Stamp = (SystemTime, u64, u64);
+
+impl Source {
+    pub fn new(routes: Option<PathBuf>, rules: ScanRules, store: SecretStore) -> Self {
+        Self { routes, rules, store, seen: Vec::new() }
+    }
+
+    /// Whether a file changed since the last call; the first call only looks.
+    pub fn changed(&mut self) -> bool {
+        let first = self.seen.is_empty();
+        let paths = self.routes.iter().chain(&self.rules.0).cloned();
+        let seen: Vec<_> = match first {
+            true => paths.map(|path| (path.clone(), stamp(&path))).collect(),
+            false => self.seen.iter().map(|(path, _)| (path.clone(), stamp(path))).collect(),
+        };
+        let changed = !first && seen != self.seen;
+        self.seen = seen;
+        changed
+    }
+
+    /// Reads everything again and puts it in force.
+    pub fn reload(&mut self, proxy: &Proxy) -> anyhow::Result<()> {
+        let routes = match &self.routes {
+            Some(path) => files::read_routes(path)?,
+            None => proxy.policy.table().routes.clone(),
+        };
+        self.put_in_force(proxy, routes)
+    }
+
+    /// Takes a document from stdin: it replaces what it names.
+    pub fn take_document(&mut self, proxy: &Proxy, line: &str) -> anyhow::Result<()> {
+        let document = parse_document(line)?;
+        anyhow::ensure!(document.ca.is_none(), "the certificate authority cannot be replaced while the proxy runs");
+        let routes = match &document.routes {
+            Some(routes) => files::parse_routes(&routes.to_string(), "stdin")?,
+            None => proxy.policy.table().routes.clone(),
+        };
+        self.store.replace(document.tokens.unwrap_or_default());
+        self.put_in_force(proxy, routes)
+    }
+
+    fn put_in_force(&mut self, proxy: &Proxy, routes: Routes) -> anyhow::Result<()> {
+        let watched: Vec<PathBuf> = routes
+            .iter()
+            .filter_map(|route| match route.auth.as_ref().map(|auth| &auth.source) {
+                Some(CredentialSource::File(path)) => Some(path.clone()),
+                _ => None,
+            })
+            .collect();
+        proxy.policy.replace(routes, &self.store, &self.rules)?;
+        proxy.live.revoke(&proxy.policy);
+        for path in watched {
+            if !self.seen.iter().any(|(seen, _)| *seen == path) {
+                self.seen.push((path.clone(), stamp(&path)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads one line of stdin. Errors never repeat it: it holds secrets.
+pub fn parse_document(line: &str) -> anyhow::Result<StdinDocument> {
+    serde_json::from_str(line)
+        .map_err(|error| {
+            let (column, what) = (
+                error.column(),
+                match error.classify() {
+                    serde_json::error::Category::Data => "a key or value that does not belong there",
+                    _ => "no JSON",
+                },
+            );
+            anyhow::anyhow!("a document on stdin is not valid: column {column}: {what}")
+        })
+        .context("expected {\"routes\": …, \"ca\": {\"cert\": …, \"key\": …}, \"tokens\": {…}} on one line")
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+}

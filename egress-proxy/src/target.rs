@@ -1,0 +1,112 @@
+//! The request target in its forms (RFC 9112 §3.2): what a client of a forward proxy asked for.
+
+use http::{HeaderMap, Method, Uri, header, uri::PathAndQuery};
+use shared::{
+    authority::{Authority, AuthorityError},
+    routes::Scheme,
+};
+use thiserror::Error;
+
+/// What the first line of a request to the proxy means.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RequestTarget {
+    /// `http://host/path`: an exchange in clear.
+    Absolute { authority: Authority, scheme: Scheme },
+    /// `CONNECT host:port`: a tunnel.
+    Tunnel(Authority),
+}
+
+impl RequestTarget {
+    /// # Errors
+    /// The target is none that a forward proxy serves.
+    pub fn of(method: &Method, uri: &Uri) -> Result<Self, TargetError> {
+        let text = uri.authority().map(http::uri::Authority::as_str);
+        if method == Method::CONNECT {
+            let text = text.filter(|_| uri.scheme().is_none()).ok_or(TargetError::ConnectForm)?;
+            return Ok(Self::Tunnel(text.parse()?));
+        }
+        let (Some(scheme), Some(text)) = (uri.scheme_str(), text) else {
+            return Err(TargetError::OriginForm);
+        };
+        let scheme = match scheme {
+            "http" => Scheme::Http,
+            "https" => return Err(TargetError::AbsoluteHttps),
+            other => return Err(TargetError::Scheme(other.to_owned())),
+        };
+        Ok(Self::Absolute { authority: Authority::parse(text, scheme.default_port())?, scheme })
+    }
+}
+
+/// The authority that an intercepted request names for itself, by `:authority` or `Host` or both.
+///
+/// # Errors
+/// None, several or different ones.
+pub fn named_authority(uri: &Uri, fields: &HeaderMap, default_port: u16) -> Result<Authority, TargetError> {
+    let mut hosts = fields.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(TargetError::SeveralHosts);
+    }
+    let host = match host {
+        Some(value) => {
+            let text = value.to_str().map_err(|_| TargetError::HostField)?;
+            Some(Authority::parse(text, default_port)?)
+        }
+        None => None,
+    };
+    let uri = match uri.authority() {
+        Some(text) => Some(Authority::parse(text.as_str(), default_port)?),
+        None => None,
+    };
+    match (uri, host) {
+        (Some(uri), Some(host)) if uri != host => Err(TargetError::Disagree),
+        (Some(authority), _) | (None, Some(authority)) => Ok(authority),
+        (None, None) => Err(TargetError::HostMissing),
+    }
+}
+
+/// Path and query as sent; `*` of `OPTIONS *` stays.
+pub fn path_and_query(uri: &Uri) -> PathAndQuery {
+    uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
+}
+
+/// Why a request has no target that the proxy serves.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum TargetError {
+    #[error("`https://` in absolute form; ask with CONNECT, so that the proxy can end your TLS")]
+    AbsoluteHttps,
+    #[error("the authority is not valid: {0}")]
+    Authority(#[from] AuthorityError),
+    #[error("CONNECT needs a target of the form `host:port`")]
+    ConnectForm,
+    #[error("`:authority` and `Host` name different authorities")]
+    Disagree,
+    #[error("`Host` is no text")]
+    HostField,
+    #[error("the request names no host")]
+    HostMissing,
+    #[error("the target has no host; this is a forward proxy: set it as `HTTPS_PROXY` and `HTTP_PROXY`")]
+    OriginForm,
+    #[error("the scheme `{0}` is not served; only `http://`, and `https://` through CONNECT")]
+    Scheme(String),
+    #[error("more than one `Host` field")]
+    SeveralHosts,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_targets_of_a_forward_proxy_are_read() {
+        let of = |method: &str, uri: &str| RequestTarget::of(&method.parse().unwrap(), &uri.parse().unwrap());
+        assert!(matches!(of("CONNECT", "a.example:443"), Ok(RequestTarget::Tunnel(_))));
+        assert!(matches!(of("GET", "http://a.example/x"), Ok(RequestTarget::Absolute { .. })));
+        assert_eq!(of("GET", "https://a.example/x"), Err(TargetError::AbsoluteHttps));
+        assert_eq!(of("GET", "/x"), Err(TargetError::OriginForm));
+        assert_eq!(of("GET", "ftp://a.example/x"), Err(TargetError::Scheme("ftp".to_owned())));
+        assert!(of("CONNECT", "a.example").is_err());
+        assert!(of("CONNECT", "u@a.example:443").is_err());
+        assert_eq!(of("CONNECT", "http://a.example:443/"), Err(TargetError::ConnectForm));
+    }
+}
