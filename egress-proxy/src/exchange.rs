@@ -299,7 +299,7 @@ pub fn relay(
     answer_fields(&mut head.headers, mask.as_ref(), recording);
     head.version = Version::default();
     head.extensions.clear();
-    Response::from_parts(head, Relay::new(body, recording.clone(), mask, lease, revocation))
+    Response::from_parts(head, Relay::begin(body, recording.clone(), mask, lease, revocation))
 }
 
 /// What of an answer's fields goes on: nothing of the connection's own, no invitation to go round the proxy, no value of

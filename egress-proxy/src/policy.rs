@@ -65,7 +65,7 @@ impl Policy {
     /// # Errors
     /// As [`Policy::replace`], with missing credentials as errors.
     pub fn new(routes: Routes, store: &SecretStore, rules: &ScanRules, defaults: Defaults) -> Result<Self, TableError> {
-        let table = Table::build(0, routes, store, rules, Missing::IsAnError)?;
+        let table = Table::build(0, routes, store, rules, Missing::IsAnError, defaults.inspect)?;
         Ok(Self { table: ArcSwap::from_pointee(table), generations: AtomicU64::new(1), defaults })
     }
 
@@ -75,7 +75,7 @@ impl Policy {
     /// The table names an unknown rule of the scan; the old one stays.
     pub fn replace(&self, routes: Routes, store: &SecretStore, rules: &ScanRules) -> Result<(), TableError> {
         let generation = self.generations.fetch_add(1, Ordering::Relaxed);
-        let table = Table::build(generation, routes, store, rules, Missing::RefusesRequests)?;
+        let table = Table::build(generation, routes, store, rules, Missing::RefusesRequests, self.defaults.inspect)?;
         self.table.store(Arc::new(table));
         Ok(())
     }
@@ -134,6 +134,7 @@ impl Table {
         store: &SecretStore,
         rules: &ScanRules,
         missing: Missing,
+        default: InspectMode,
     ) -> Result<Self, TableError> {
         let mut credentials = Vec::with_capacity(routes.iter().len());
         let mut exact = ExactValues::default();
@@ -152,6 +153,12 @@ impl Table {
         let scanner = rules.compile()?.with_exact(exact);
         let mut states = Vec::with_capacity(credentials.len());
         for (route, credential) in routes.iter().zip(credentials) {
+            if route.inspect == Some(InspectMode::Exchange) {
+                return Err(TableError::ExchangeMode { route: route.host.to_string(), line: route.line });
+            }
+            if route.inspect == Some(InspectMode::Request) && default == InspectMode::Off {
+                return Err(TableError::InspectorAbsent { route: route.host.to_string(), line: route.line });
+            }
             let exemptions = scanner.exemptions(&route.scan_except).map_err(|source| TableError::Exemption {
                 route: route.host.to_string(),
                 line: route.line,
@@ -292,8 +299,14 @@ pub enum Denied {
 pub enum TableError {
     #[error("route `{route}` (line {line}) has no usable credential")]
     Credential { route: String, line: usize, source: CredentialError },
+    #[error(
+        "route `{route}` (line {line}) wants inspection mode `exchange`, which this version does not have; use `request` or `off`"
+    )]
+    ExchangeMode { route: String, line: usize },
     #[error("route `{route}` (line {line}) excepts a rule that the scan does not have")]
     Exemption { route: String, line: usize, source: UnknownRule },
+    #[error("route `{route}` (line {line}) wants to be inspected, and the proxy runs without `--inspect`")]
+    InspectorAbsent { route: String, line: usize },
     #[error("the scan's rules cannot be used")]
     Rules(#[from] RulesError),
 }

@@ -48,7 +48,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    pub fn new(
+    /// Begins to relay; an answer without content is complete at once.
+    pub fn begin(
         body: Incoming,
         recording: Arc<Recording>,
         mask: Option<Mask>,

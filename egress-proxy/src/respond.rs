@@ -189,7 +189,7 @@ impl Answer {
         use StatusCode as S;
         let (status, token) = match error {
             InspectError::Blocked(text) => {
-                let text = format!("{text} Take it out of the request, or ask the operator.");
+                let text = format!("{text}. Take it out of the request, or ask the operator.");
                 return Self {
                     status: S::FORBIDDEN,
                     outcome: Outcome::Blocked,
