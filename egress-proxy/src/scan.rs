@@ -15,6 +15,7 @@
 //! a stream of any length needs a few pages of memory and is held back by at most [`HOLD_BACK`] bytes.
 
 mod anchors;
+pub mod coding;
 pub mod command;
 mod content;
 mod encoding;

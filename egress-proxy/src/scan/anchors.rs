@@ -11,6 +11,7 @@
 use super::{
     encoding::{Encoded, Step, forms},
     rules::{Case, Keyword},
+    search::DEPTH,
 };
 
 /// Longest stretch of a pattern that is compared here; the rest is the rule's business.
@@ -68,17 +69,19 @@ impl Builder {
     /// Adds a keyword in all its forms; answers where in it the part begins that the patterns stand for.
     pub(super) fn add_keyword(&mut self, index: u32, keyword: &Keyword) -> usize {
         let (start, core) = core(&keyword.text);
-        let completions: Vec<Vec<u8>> = if core.len() < GRAM {
-            (0..128).filter(u8::is_ascii_graphic).map(|next| [core, &[next]].concat()).collect()
+        // Too short to be looked for: with every character that may follow. Enough of them for one layer.
+        let (completions, depth): (Vec<Vec<u8>>, usize) = if core.len() < GRAM {
+            let next = (0..128_u8).filter(|byte| byte.is_ascii_alphanumeric() || b"_-:/[".contains(byte));
+            (next.map(|next| [core, &[next]].concat()).collect(), 1)
         } else {
-            vec![core.to_vec()]
+            (vec![core.to_vec()], DEPTH)
         };
         for core in completions {
             match keyword.case {
-                Case::Counts => forms(&core).iter().for_each(|form| self.add(index, form, false)),
+                Case::Counts => forms(&core, depth).iter().for_each(|form| self.add(index, form, false)),
                 Case::Ignored => {
                     for (number, spelling) in common_spellings(&core).into_iter().enumerate() {
-                        for form in forms(&spelling) {
+                        for form in forms(&spelling, depth) {
                             let plain = form.steps.is_empty();
                             if !plain || number == 0 {
                                 self.add(index, &form, plain);

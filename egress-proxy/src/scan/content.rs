@@ -7,19 +7,52 @@ use http::HeaderMap;
 
 use super::{
     Exemptions, Finding, Place, Scanner,
+    coding::{Codings, Unreadable},
     tape::{Stop, Tape},
 };
 
+/// How much coded content is decoded at a time: a step unfolds to a megabyte at most.
+const STEP: usize = 1024;
+/// So many bytes tell whether a content is compressed although no field says so.
+const MAGIC: u64 = 4;
+/// The rule of contents that cannot be judged.
+const UNREADABLE: &str = "unreadable-content";
+
 /// The scan of one content. Gives every byte back in order, none before it is judged, and holds back at most
-/// [`super::HOLD_BACK`] of them.
+/// [`super::HOLD_BACK`] of them (and of a coded content what its coding needs to unfold them).
 pub struct ContentScan {
     scanner: Arc<Scanner>,
     except: Exemptions,
-    tape: Tape,
+    /// The content as sent.
+    plain: Tape,
+    coded: Coded,
     held: VecDeque<Bytes>,
+    /// Bytes that came in.
+    taken: u64,
     /// Bytes that were given back.
     released: u64,
     stopped: Option<Finding>,
+}
+
+/// What a coded content unfolds to.
+enum Coded {
+    /// No field names a coding; the first bytes are still awaited.
+    Perhaps(Vec<u8>),
+    Plain,
+    /// A field names a coding that cannot be read.
+    Unreadable(Unreadable),
+    Unfolding(Box<Unfolding>),
+}
+
+struct Unfolding {
+    codings: Codings,
+    /// Whether a field names the coding, so that it is an error when it does not fit.
+    declared: bool,
+    tape: Tape,
+    unfolded: u64,
+    /// After how many bytes as sent how many unfolded ones were there.
+    steps: VecDeque<(u64, u64)>,
+    clear: u64,
 }
 
 /// Bytes that may leave now, in order; slices of the chunks that came in.
@@ -35,13 +68,20 @@ impl Iterator for Released {
 }
 
 impl Scanner {
-    /// Begins the scan of a content with these fields.
-    pub fn content(self: &Arc<Self>, _fields: &HeaderMap, except: Exemptions) -> ContentScan {
+    /// Begins the scan of a content with these fields (`Content-Encoding` matters).
+    pub fn content(self: &Arc<Self>, fields: &HeaderMap, except: Exemptions) -> ContentScan {
+        let coded = match Codings::of(fields) {
+            Ok(codings) if codings.is_plain() => Coded::Perhaps(Vec::new()),
+            Ok(codings) => Coded::Unfolding(Box::new(Unfolding::new(codings, true))),
+            Err(error) => Coded::Unreadable(error),
+        };
         ContentScan {
             scanner: Arc::clone(self),
             except,
-            tape: Tape::default(),
+            plain: Tape::default(),
+            coded,
             held: VecDeque::new(),
+            taken: 0,
             released: 0,
             stopped: None,
         }
@@ -52,7 +92,7 @@ impl ContentScan {
     /// Takes the next chunk. After a finding nothing leaves any more: it is repeated at every call.
     pub fn push(&mut self, chunk: Bytes) -> Result<Released, Finding> {
         self.go_on()?;
-        let verdict = self.tape.push(&self.scanner, &self.except, &chunk);
+        let verdict = self.judge(&chunk);
         self.held.push_back(chunk);
         self.release(verdict)
     }
@@ -60,8 +100,60 @@ impl ContentScan {
     /// No more chunks come: judges and gives back what was held.
     pub fn finish(&mut self) -> Result<Released, Finding> {
         self.go_on()?;
-        let verdict = self.tape.finish(&self.scanner, &self.except);
+        let verdict = self.judge_rest();
         self.release(verdict)
+    }
+
+    fn judge(&mut self, chunk: &[u8]) -> Result<u64, Finding> {
+        let mut clear = self.released;
+        let step = if matches!(self.coded, Coded::Plain) { chunk.len().max(1) } else { STEP };
+        for bytes in chunk.chunks(step) {
+            self.taken += bytes.len() as u64;
+            let plain = self.plain.push(&self.scanner, &self.except, bytes);
+            clear = plain.map_err(|stop| self.scanner.found(stop, &[]))?;
+            if let Some(unfolded) = self.unfold(bytes)? {
+                clear = clear.min(unfolded);
+            }
+        }
+        Ok(clear)
+    }
+
+    fn judge_rest(&mut self) -> Result<u64, Finding> {
+        let plain = self.plain.finish(&self.scanner, &self.except);
+        plain.map_err(|stop| self.scanner.found(stop, &[]))?;
+        if let Coded::Unfolding(unfolding) = &mut self.coded {
+            unfolding.finish(&self.scanner, &self.except)?;
+        }
+        Ok(self.taken)
+    }
+
+    /// Unfolds and judges the next bytes of a coded content: as far as these bytes, it may leave.
+    fn unfold(&mut self, bytes: &[u8]) -> Result<Option<u64>, Finding> {
+        let mut first = Vec::new();
+        if let Coded::Perhaps(begin) = &mut self.coded {
+            begin.extend_from_slice(bytes);
+            if self.taken < MAGIC {
+                return Ok(None);
+            }
+            first = std::mem::take(begin);
+            self.coded = match Codings::sniffed(&first) {
+                Some(codings) => Coded::Unfolding(Box::new(Unfolding::new(codings, false))),
+                None => Coded::Plain,
+            };
+        }
+        let bytes = if first.is_empty() { bytes } else { &first };
+        match &mut self.coded {
+            Coded::Plain | Coded::Perhaps(_) => Ok(None),
+            Coded::Unreadable(error) => Err(unreadable(error)),
+            Coded::Unfolding(unfolding) => match unfolding.push(&self.scanner, &self.except, bytes, self.taken) {
+                Ok(Some(clear)) => Ok(Some(clear)),
+                Ok(None) => {
+                    self.coded = Coded::Plain;
+                    Ok(None)
+                }
+                Err(finding) => Err(finding),
+            },
+        }
     }
 
     /// Judges the trailers that end the content.
@@ -83,18 +175,17 @@ impl ContentScan {
         self.stopped.clone().map_or(Ok(()), Err)
     }
 
-    fn release(&mut self, verdict: Result<u64, Stop>) -> Result<Released, Finding> {
+    fn release(&mut self, verdict: Result<u64, Finding>) -> Result<Released, Finding> {
         let clear = match verdict {
             Ok(clear) => clear,
-            Err(stop) => {
-                let finding = self.scanner.finding(stop.found, Place::Content(stop.byte));
+            Err(finding) => {
                 self.stopped = Some(finding.clone());
                 return Err(finding);
             }
         };
         let mut released = VecDeque::new();
         while let Some(mut chunk) = self.held.pop_front() {
-            let may_go = clear - self.released;
+            let may_go = clear.saturating_sub(self.released);
             if chunk.len() as u64 <= may_go {
                 self.released += chunk.len() as u64;
                 released.push_back(chunk);
@@ -111,6 +202,65 @@ impl ContentScan {
     }
 }
 
+impl Unfolding {
+    fn new(codings: Codings, declared: bool) -> Unfolding {
+        Unfolding { codings, declared, tape: Tape::default(), unfolded: 0, steps: VecDeque::new(), clear: 0 }
+    }
+
+    /// As far as which byte as sent it may leave; `None` when it turns out not to be coded after all.
+    fn push(
+        &mut self,
+        scanner: &Scanner,
+        except: &Exemptions,
+        bytes: &[u8],
+        taken: u64,
+    ) -> Result<Option<u64>, Finding> {
+        let text = match self.codings.decode(bytes) {
+            Ok(text) => text,
+            Err(error) if self.declared => return Err(unreadable(&error)),
+            Err(_) => return Ok(None),
+        };
+        self.unfolded += text.len() as u64;
+        self.steps.push_back((taken, self.unfolded));
+        let clear = self.tape.push(scanner, except, &text).map_err(|stop| self.found(scanner, stop))?;
+        while let Some((sent, _)) = self.steps.pop_front_if(|(_, unfolded)| *unfolded <= clear) {
+            self.clear = sent;
+        }
+        Ok(Some(self.clear))
+    }
+
+    fn finish(&mut self, scanner: &Scanner, except: &Exemptions) -> Result<(), Finding> {
+        let text = match self.codings.finish() {
+            Ok(text) => text,
+            Err(error) if self.declared => return Err(unreadable(&error)),
+            Err(_) => return Ok(()),
+        };
+        let verdict = self.tape.push(scanner, except, &text).and_then(|_| self.tape.finish(scanner, except));
+        verdict.map(drop).map_err(|stop| self.found(scanner, stop))
+    }
+
+    fn found(&self, scanner: &Scanner, stop: Stop) -> Finding {
+        scanner.found(stop, &self.codings.layers())
+    }
+}
+
+impl Scanner {
+    fn found(&self, stop: Stop, codings: &[super::Layer]) -> Finding {
+        let mut finding = self.finding(stop.found, Place::Content(stop.byte));
+        finding.layers.splice(0..0, codings.iter().copied());
+        finding
+    }
+}
+
+fn unreadable(error: &Unreadable) -> Finding {
+    Finding {
+        rule: UNREADABLE.to_owned(),
+        description: error.to_string(),
+        place: Place::Content(0),
+        layers: Vec::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,8 +271,12 @@ mod tests {
     }
 
     fn judge(text: &[u8], cut: usize) -> (Vec<u8>, Option<Finding>) {
+        judge_coded(&HeaderMap::new(), text, cut)
+    }
+
+    fn judge_coded(fields: &HeaderMap, text: &[u8], cut: usize) -> (Vec<u8>, Option<Finding>) {
         let scanner = Arc::new(Scanner::builtin());
-        let mut scan = scanner.content(&HeaderMap::new(), Exemptions::default());
+        let mut scan = scanner.content(fields, Exemptions::default());
         let mut out = Vec::new();
         for chunk in text.chunks(cut.max(1)) {
             match scan.push(Bytes::copy_from_slice(chunk)) {
@@ -174,6 +328,26 @@ mod tests {
             let text = format!("{{\"some\": \"{form}\"}}");
             let finding = judge(text.as_bytes(), 100).1;
             assert_eq!(finding.map(|finding| finding.rule).as_deref(), Some("aws-access-key"), "{text}");
+        }
+    }
+
+    #[test]
+    fn compressed_content_is_judged_and_comes_back_as_it_was() {
+        let clean = "some clean text, again and again. ".repeat(3000);
+        let dirty = format!("{clean}{}{clean}", key());
+        let zip = |text: &str| zstd::encode_all(text.as_bytes(), 3).expect("memory");
+        let mut fields = HeaderMap::new();
+        for declared in [false, true] {
+            if declared {
+                fields.insert(http::header::CONTENT_ENCODING, http::HeaderValue::from_static("zstd"));
+            }
+            for cut in [1, 3, 100, 5000] {
+                assert_eq!(judge_coded(&fields, &zip(&clean), cut), (zip(&clean), None));
+                let (out, finding) = judge_coded(&fields, &zip(&dirty), cut);
+                let finding = finding.expect("the key is found");
+                assert_eq!(finding.chain(), "content > zstd");
+                assert!(zstd::decode_all(&out[..]).is_err(), "not all of it left");
+            }
         }
     }
 }

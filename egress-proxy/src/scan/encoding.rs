@@ -54,15 +54,16 @@ pub(super) struct Encoded {
     pub steps: Vec<Step>,
 }
 
-/// Every form of a keyword, up to two layers deep, the plain one first.
-pub(super) fn forms(keyword: &[u8]) -> Vec<Encoded> {
+/// Every form of a keyword, up to so many layers deep, the plain one first.
+pub(super) fn forms(keyword: &[u8], depth: usize) -> Vec<Encoded> {
     let plain = Encoded { bytes: keyword.to_vec(), steps: Vec::new() };
-    let once = wrap(&plain);
     let mut all = vec![plain];
-    for form in &once {
-        all.extend(wrap(form));
+    let mut outermost = 0;
+    for _ in 0..depth {
+        let wrapped: Vec<Encoded> = all[outermost..].iter().flat_map(wrap).collect();
+        outermost = all.len();
+        all.extend(wrapped);
     }
-    all.extend(once);
     all
 }
 
