@@ -48,6 +48,8 @@ pub struct Scanner {
     rules: Vec<Arc<Rule>>,
     anchors: Anchors,
     keywords: Vec<Anchor>,
+    /// The rule for seed phrases, which have no keyword.
+    seeds: Option<usize>,
 }
 
 /// What stands behind the patterns of one keyword.
@@ -167,7 +169,8 @@ impl Scanner {
             let core = builder.add_keyword(keywords.len() as u32, &keyword);
             keywords.push(Anchor { keyword, core, rules: users, reach: (6 * (longest + LONGEST)).min(LONGEST_MATCH) });
         }
-        Scanner { rules, anchors: builder.build(), keywords }
+        let seeds = rules.iter().position(|rule| matches!(rule.matcher, Matcher::SeedPhrase));
+        Scanner { rules, anchors: builder.build(), keywords, seeds }
     }
 }
 

@@ -263,6 +263,8 @@ fn unreadable(error: &Unreadable) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
     /// Built from parts, so that no scanner takes this file for a leak.
@@ -275,8 +277,8 @@ mod tests {
     }
 
     fn judge_coded(fields: &HeaderMap, text: &[u8], cut: usize) -> (Vec<u8>, Option<Finding>) {
-        let scanner = Arc::new(Scanner::builtin());
-        let mut scan = scanner.content(fields, Exemptions::default());
+        static SCANNER: LazyLock<Arc<Scanner>> = LazyLock::new(|| Arc::new(Scanner::builtin()));
+        let mut scan = SCANNER.content(fields, Exemptions::default());
         let mut out = Vec::new();
         for chunk in text.chunks(cut.max(1)) {
             match scan.push(Bytes::copy_from_slice(chunk)) {

@@ -11,7 +11,7 @@ pub(super) mod structure;
 use std::{ops::Range, sync::OnceLock};
 
 use regex_automata::{Anchored, Input, meta};
-use regex_syntax::hir::{Class, Hir, HirKind};
+use regex_syntax::hir::{Class, Hir, HirKind, literal::Extractor};
 
 pub(super) use self::builtin::builtin;
 pub use self::file::{RulesError, RulesFile};
@@ -57,6 +57,8 @@ pub(super) enum Matcher {
     Expression(Expression),
     /// These bytes, whatever they are.
     Exact(Box<[u8]>),
+    /// Words of a list with a checksum; found without a keyword.
+    SeedPhrase,
 }
 
 /// A regular expression and where to try it.
@@ -100,7 +102,7 @@ impl Rule {
     pub fn expression(&self) -> Option<&str> {
         match &self.matcher {
             Matcher::Expression(expression) => Some(&expression.text),
-            Matcher::Exact(_) => None,
+            Matcher::Exact(_) | Matcher::SeedPhrase => None,
         }
     }
 
@@ -114,12 +116,14 @@ impl Rule {
         match &self.matcher {
             Matcher::Expression(expression) => expression.longest,
             Matcher::Exact(value) => value.len(),
+            Matcher::SeedPhrase => 0,
         }
     }
 
     /// The secret that stands in `text` where a keyword was found, if there is one that is worth a refusal.
     pub(super) fn find(&self, text: &[u8], keyword: usize) -> Option<Range<usize>> {
         match &self.matcher {
+            Matcher::SeedPhrase => None,
             Matcher::Exact(value) => text.get(keyword..)?.starts_with(value).then_some(keyword..keyword + value.len()),
             Matcher::Expression(expression) => {
                 let mut from = match expression.start {
@@ -258,23 +262,107 @@ fn compile(text: &str) -> Option<meta::Regex> {
     meta::Builder::new().configure(config).build_from_hir(&parse(text).ok()?).ok()
 }
 
+/// Whether every match begins with one of the keywords.
 fn begins_with_keyword(hir: &Hir, keywords: &[Keyword]) -> bool {
-    let mut extractor = regex_syntax::hir::literal::Extractor::new();
-    extractor.limit_total(2048).limit_repeat(8);
-    let prefixes = extractor.extract(hir);
-    prefixes.literals().is_some_and(|literals| {
+    match hir.kind() {
+        HirKind::Capture(capture) => begins_with_keyword(&capture.sub, keywords),
+        HirKind::Alternation(ways) => ways.iter().all(|way| begins_with_keyword(way, keywords)),
+        HirKind::Concat(parts) => {
+            let first = parts.iter().find(|part| !matches!(part.kind(), HirKind::Look(_)));
+            let alone = first.is_some_and(|part| {
+                matches!(part.kind(), HirKind::Alternation(_) | HirKind::Capture(_))
+                    && begins_with_keyword(part, keywords)
+            });
+            alone || prefixes_are_keywords(hir, keywords)
+        }
+        _ => prefixes_are_keywords(hir, keywords),
+    }
+}
+
+fn prefixes_are_keywords(hir: &Hir, keywords: &[Keyword]) -> bool {
+    let begins = |keyword: &Keyword| spells(hir, keyword, &mut &*keyword.text) == Spelled::Whole;
+    if keywords.iter().any(begins) {
+        return true;
+    }
+    // Several keywords that share a beginning: every literal beginning must be one of them.
+    let mut extractor = Extractor::new();
+    extractor.limit_total(4096).limit_repeat(8);
+    extractor.extract(hir).literals().is_some_and(|literals| {
         !literals.is_empty()
             && literals.iter().all(|literal| {
-                let literal = literal.as_bytes();
-                keywords.iter().any(|keyword| {
-                    let start = literal.get(..keyword.text.len());
-                    start.is_some_and(|start| match keyword.case {
-                        Case::Counts => *start == *keyword.text,
-                        Case::Ignored => start.eq_ignore_ascii_case(&keyword.text),
-                    })
-                })
+                let begins = |keyword: &Keyword| match keyword.case {
+                    Case::Counts => literal.as_bytes().starts_with(&keyword.text),
+                    Case::Ignored => literal
+                        .as_bytes()
+                        .get(..keyword.text.len())
+                        .is_some_and(|start| start.eq_ignore_ascii_case(&keyword.text)),
+                };
+                keywords.iter().any(begins)
             })
     })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Spelled {
+    /// The expression is over before the keyword.
+    Part,
+    Whole,
+    Otherwise,
+}
+
+/// Whether an expression spells out a keyword, character by character.
+fn spells(hir: &Hir, keyword: &Keyword, rest: &mut &[u8]) -> Spelled {
+    let mut take = |matches: &dyn Fn(u8) -> bool| match rest.split_first() {
+        Some((first, tail)) if matches(*first) => {
+            *rest = tail;
+            if tail.is_empty() { Spelled::Whole } else { Spelled::Part }
+        }
+        _ => Spelled::Otherwise,
+    };
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => Spelled::Part,
+        HirKind::Literal(literal) => {
+            let mut spelled = Spelled::Part;
+            for byte in &literal.0 {
+                spelled = take(&|next| next == *byte);
+                if spelled != Spelled::Part {
+                    break;
+                }
+            }
+            spelled
+        }
+        HirKind::Class(Class::Bytes(class)) => take(&|next| {
+            class.ranges().iter().all(|range| {
+                (range.start()..=range.end()).all(|member| match keyword.case {
+                    Case::Counts => member == next,
+                    Case::Ignored => member.eq_ignore_ascii_case(&next),
+                })
+            })
+        }),
+        HirKind::Capture(capture) => spells(&capture.sub, keyword, rest),
+        HirKind::Concat(parts) => {
+            for part in parts {
+                match spells(part, keyword, rest) {
+                    Spelled::Part => {}
+                    end => return end,
+                }
+            }
+            Spelled::Part
+        }
+        _ => Spelled::Otherwise,
+    }
+}
+
+/// The beginnings of this length that a match may have, if there are not too many.
+pub(super) fn beginnings(hir: &Hir, length: usize) -> Option<Vec<Box<[u8]>>> {
+    let mut extractor = Extractor::new();
+    extractor.limit_class(128).limit_literal_len(length).limit_total(8192);
+    let mut prefixes = extractor.extract(hir);
+    prefixes.keep_first_bytes(length);
+    prefixes.dedup();
+    let literals = prefixes.literals()?;
+    let whole = literals.iter().all(|literal| literal.len() == length);
+    whole.then(|| literals.iter().map(|literal| literal.as_bytes().into()).collect())
 }
 
 /// The class of the last character of every match, when the expression ends with a class that is repeated greedily: a

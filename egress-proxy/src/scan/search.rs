@@ -5,7 +5,7 @@ use super::{
     anchors::Hit,
     encoding::Step,
     escape::Escape,
-    rules::{Case, Keyword},
+    rules::{Case, Keyword, structure::seed},
 };
 
 /// How many encodings may lie on top of each other.
@@ -39,6 +39,10 @@ impl Trail {
         Some(self)
     }
 
+    fn layers(self) -> Vec<Layer> {
+        self.layers.into_iter().flatten().collect()
+    }
+
     fn spare(self) -> usize {
         DEPTH - self.used
     }
@@ -69,6 +73,15 @@ impl Scanner {
         for hit in hits {
             if let Some(found) = self.examine_with(text, hit, except, trail) {
                 return Some(found);
+            }
+        }
+        if self.seeds.is_some() {
+            for at in (0..upto).step_by(seed::STRIDE as usize) {
+                if seed::may_be_in_phrase(text, at)
+                    && let Some(found) = self.seed_phrase(text, at, except)
+                {
+                    return Some(Match { layers: trail.layers(), ..found });
+                }
             }
         }
         Escape::ALL.into_iter().find_map(|escape| self.unescape(text, upto, escape, except, trail))
@@ -146,7 +159,7 @@ impl Look<'_> {
         }
         anchor.rules.iter().filter(|rule| !self.except.covers(**rule)).find_map(|&rule| {
             let secret = self.scanner.rules[rule].find(text, start)?;
-            Some(Match { rule, at: secret.start, layers: trail.layers.into_iter().flatten().collect() })
+            Some(Match { rule, at: secret.start, layers: trail.layers() })
         })
     }
 }
@@ -159,6 +172,13 @@ fn stands_at(text: &[u8], start: usize, keyword: &Keyword) -> bool {
 }
 
 impl Scanner {
+    /// Looks for a seed phrase around a place where one of its words stands.
+    pub(super) fn seed_phrase(&self, text: &[u8], at: usize, except: &Exemptions) -> Option<Match> {
+        let rule = self.seeds.filter(|rule| !except.covers(*rule))?;
+        let at = seed::phrase_around(text, at)?;
+        Some(Match { rule, at, layers: Vec::new() })
+    }
+
     /// How many bytes from its begin on a hit may need.
     pub(super) fn reach(&self, hit: Hit) -> usize {
         self.keywords[self.anchors.pattern(hit).keyword as usize].reach

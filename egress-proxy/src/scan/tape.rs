@@ -11,6 +11,7 @@ use super::{
     Exemptions, HOLD_BACK, Scanner,
     anchors::{Hit, LONGEST},
     escape::Escape,
+    rules::structure::seed,
     search::{BEFORE, Match},
 };
 
@@ -46,6 +47,7 @@ struct Waiting {
 enum Candidate {
     Keyword { pattern: u32 },
     Escapes { kind: usize },
+    Words,
 }
 
 /// Something that must not leave, at this byte of the content.
@@ -107,6 +109,15 @@ impl Tape {
                 }
             }
         }
+        if scanner.seeds.is_some() {
+            let mut at = (base + from as u64).next_multiple_of(seed::STRIDE);
+            while at < base + to as u64 {
+                if seed::may_be_in_phrase(&self.held, (at - base) as usize) {
+                    fresh.push(Waiting { at, due: at + seed::REACH as u64, what: Candidate::Words });
+                }
+                at += seed::STRIDE;
+            }
+        }
         self.swept = to;
         if !fresh.is_empty() {
             self.waiting.extend(fresh);
@@ -128,6 +139,10 @@ impl Tape {
                     let start = at.saturating_sub(BEFORE);
                     let text = &self.held[start..past];
                     scanner.examine(text, Hit { at: at - start, pattern }, except).map(|found| (start, found))
+                }
+                Candidate::Words => {
+                    let start = at.saturating_sub(seed::REACH);
+                    scanner.seed_phrase(&self.held[start..past], at - start, except).map(|found| (start, found))
                 }
                 Candidate::Escapes { kind } => {
                     let start = at.saturating_sub(BEFORE / 4);

@@ -14,8 +14,18 @@ macro_rules! groups {
 }
 
 /// Name and text of each file.
-const GROUPS: &[(&str, &str)] =
-    groups!["cloud", "source-hosting", "model-providers", "packages", "chat", "payment", "keys"];
+const GROUPS: &[(&str, &str)] = groups![
+    "cloud",
+    "source-hosting",
+    "model-providers",
+    "packages",
+    "chat",
+    "payment",
+    "observability",
+    "databases",
+    "keys",
+    "wallets",
+];
 
 /// All built-in rules, parsed once.
 pub(in crate::scan) fn builtin() -> &'static [Arc<Rule>] {
@@ -43,7 +53,9 @@ mod tests {
             match RulesFile::parse(group, text, group, Author::Project) {
                 Ok(file) => {
                     for rule in file.rules {
-                        assert!(!rule.keywords.is_empty(), "{} has no keyword", rule.id);
+                        let keyed =
+                            !rule.keywords.is_empty() || matches!(rule.matcher, super::super::Matcher::SeedPhrase);
+                        assert!(keyed, "{} has no keyword", rule.id);
                         assert!(ids.insert(rule.id.clone()), "{} is there twice", rule.id);
                     }
                 }

@@ -13,6 +13,11 @@ use toml::Spanned;
 
 use super::{Allowlist, Case, Expression, Keyword, Matcher, Rule, Structure, Tail, Target};
 
+/// Shorter keywords are completed.
+const KEYWORD: usize = 4;
+/// The most beginnings that may stand in for keywords.
+const FEW: usize = 64;
+
 /// A user's own rules, validated.
 #[derive(Debug)]
 pub struct RulesFile {
@@ -220,25 +225,28 @@ impl Reader<'_> {
         if let Some(path) = &table.path {
             self.problem(path.span(), "a request has no file path: `path` cannot be supported");
         }
-        let Some(regex) = table.regex else {
-            if table.path.is_none() {
-                self.problem(span, "the rule has no `regex`");
-            }
-            return None;
-        };
         let id = table.id.into_inner();
-        let keywords: Vec<Keyword> =
-            table.keywords.iter().map(|keyword| self.keyword(keyword, regex.get_ref())).collect();
-        let tail = match self.author {
-            Author::Project => Tail::OwnAlphabet,
-            Author::User => Tail::Anything,
-        };
-        let group_index = table.secret_group.as_ref().map(|group| *group.get_ref()).filter(|group| *group > 0);
-        let expression = match Expression::new(regex.get_ref(), &keywords, group_index, tail) {
-            Ok(expression) => Some(expression),
-            Err(error) => {
-                self.problem(regex.span(), &regex_problem(&error));
-                None
+        let (matcher, keywords) = match (table.regex, table.check) {
+            (None, Some(Structure::Bip39)) => (Some(Matcher::SeedPhrase), Vec::new()),
+            (None, _) => {
+                self.problem(span, "the rule has no `regex`");
+                return None;
+            }
+            (Some(regex), _) => {
+                let keywords = table.keywords.iter().map(|keyword| self.keyword(keyword, regex.get_ref())).collect();
+                let keywords = self.usable_keywords(keywords, &regex);
+                let tail = match self.author {
+                    Author::Project => Tail::OwnAlphabet,
+                    Author::User => Tail::Anything,
+                };
+                let group = table.secret_group.as_ref().map(|group| *group.get_ref()).filter(|group| *group > 0);
+                match Expression::new(regex.get_ref(), &keywords, group, tail) {
+                    Ok(expression) => (Some(Matcher::Expression(expression)), keywords),
+                    Err(error) => {
+                        self.problem(regex.span(), &regex_problem(&error));
+                        (None, keywords)
+                    }
+                }
             }
         };
         let mut allowlists = Vec::new();
@@ -254,23 +262,55 @@ impl Reader<'_> {
             group: group.to_owned(),
             source: table.source,
             check: table.check,
-            matcher: Matcher::Expression(expression?),
+            matcher: matcher?,
             keywords,
             entropy: table.entropy,
             allowlists,
         })
     }
 
-    fn keyword(&mut self, keyword: &Spanned<String>, regex: &str) -> Keyword {
-        let text = keyword.get_ref().as_bytes().into();
-        if keyword.get_ref().len() < 3 {
-            self.problem(keyword.span(), "a keyword needs three bytes or more: shorter ones stand everywhere");
-        }
+    fn keyword(&self, keyword: &Spanned<String>, regex: &str) -> Keyword {
         let case = match self.author {
             Author::Project if !regex.starts_with("(?i)") => Case::Counts,
             _ => Case::Ignored,
         };
-        Keyword { text, case }
+        Keyword { text: keyword.get_ref().as_bytes().into(), case }
+    }
+
+    /// Keywords that are long enough to be looked for: short ones are completed by what the expression allows, missing
+    /// ones taken from its beginning.
+    fn usable_keywords(&mut self, keywords: Vec<Keyword>, regex: &Spanned<String>) -> Vec<Keyword> {
+        if !keywords.is_empty() && keywords.iter().all(|keyword| keyword.text.len() >= KEYWORD) {
+            return keywords;
+        }
+        // An expression that cannot be parsed is reported by whoever compiles it.
+        let Ok(hir) = super::parse(regex.get_ref()) else { return keywords };
+        let beginnings = super::beginnings(&hir, KEYWORD).unwrap_or_default();
+        if keywords.is_empty() {
+            if beginnings.is_empty() || beginnings.len() > FEW {
+                self.problem(
+                    regex.span(),
+                    "the rule has no `keywords` and its expression does not begin with one: \
+                     it would have to run over every byte",
+                );
+            }
+            return beginnings.into_iter().map(|text| Keyword { text, case: Case::Counts }).collect();
+        }
+        let mut usable = Vec::new();
+        for keyword in keywords {
+            let completed = beginnings.iter().filter(|text| text.starts_with(&keyword.text));
+            let before = usable.len();
+            if keyword.text.len() < KEYWORD && keyword.case == Case::Counts {
+                usable.extend(completed.map(|text| Keyword { text: text.clone(), case: Case::Counts }));
+            }
+            if usable.len() == before {
+                if keyword.text.len() < KEYWORD - 1 {
+                    self.problem(regex.span(), "a keyword needs three bytes or more: shorter ones stand everywhere");
+                }
+                usable.push(keyword);
+            }
+        }
+        usable
     }
 
     fn allowlist(&mut self, table: &AllowlistTable) -> Option<Allowlist> {

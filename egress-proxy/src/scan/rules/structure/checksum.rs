@@ -1,5 +1,7 @@
 //! Checksums that issuers put into their tokens, so that a scanner can tell a real one.
 
+use ring::digest;
+
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// GitHub's: `ghp_`, thirty random characters, six of checksum over the thirty.
@@ -21,6 +23,36 @@ pub(super) fn base62(mut value: u32) -> [u8; 6] {
         value /= 62;
     }
     digits
+}
+
+/// Base58Check, as Bitcoin uses it for keys: <https://en.bitcoin.it/wiki/Base58Check_encoding>.
+pub(super) fn base58check(text: &[u8]) -> bool {
+    let Some(bytes) = base58(text) else { return false };
+    let Some(split) = bytes.len().checked_sub(4) else { return false };
+    let once = digest::digest(&digest::SHA256, &bytes[..split]);
+    let twice = digest::digest(&digest::SHA256, once.as_ref());
+    twice.as_ref()[..4] == bytes[split..]
+}
+
+fn base58(text: &[u8]) -> Option<Vec<u8>> {
+    const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+    // Least significant byte first, as long multiplication goes.
+    let mut bytes: Vec<u8> = Vec::with_capacity(text.len());
+    for character in text {
+        let mut carry = ALPHABET.iter().position(|known| known == character)?;
+        for byte in &mut bytes {
+            carry += usize::from(*byte) * 58;
+            *byte = carry as u8;
+            carry >>= 8;
+        }
+        while carry > 0 {
+            bytes.push(carry as u8);
+            carry >>= 8;
+        }
+    }
+    bytes.extend(text.iter().take_while(|character| **character == b'1').map(|_| 0));
+    bytes.reverse();
+    Some(bytes)
 }
 
 /// The CRC-32 of ISO 3309, bit by bit: the inputs are some ten bytes long and rare.

@@ -51,7 +51,7 @@ pub(super) fn private_key(frame: &[u8]) -> bool {
     bytes.starts_with(b"openssh-key-v1\0") || bytes[0] == 0x30
 }
 
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn base64(text: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len() * 3 / 4);
     for group in text.chunks(4) {
         let mut bits = 0_u32;
