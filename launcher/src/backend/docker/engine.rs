@@ -1,0 +1,170 @@
+//! The container engine, as this crate sees it: typed options in, one error variant per operation out. This file and its
+//! folder are the only importers of bollard; nothing here knows what a bottle is.
+
+pub mod containers;
+pub mod exec;
+pub mod images;
+pub mod inventory;
+pub mod networks;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::PathBuf;
+
+use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker, errors::Error as ApiError};
+use thiserror::Error;
+
+use crate::diagnostics::Explain;
+
+/// A connection to an engine whose API version has been agreed on. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    docker: Docker,
+}
+
+/// Labels of a container, a network or an image.
+pub type Labels = BTreeMap<String, String>;
+
+impl Engine {
+    /// Connects where the docker client would: `DOCKER_HOST`, else the first default socket that is there.
+    ///
+    /// # Errors
+    /// Nobody answers, no permission, or an API older than 1.41.
+    pub async fn connect() -> Result<Self, EngineError> {
+        let address = address();
+        let unreachable = |source| EngineError::Unreachable { address: address.clone(), source };
+        let docker = open(&address)?.negotiate_version().await.map_err(unreachable)?;
+        let found = docker.client_version();
+        if found < OLDEST_API {
+            return Err(EngineError::TooOld { address, found: found.to_string() });
+        }
+        Ok(Self { docker })
+    }
+}
+
+fn open(address: &str) -> Result<Docker, EngineError> {
+    let connected = match address.split_once("://") {
+        Some(("unix", _)) => Docker::connect_with_unix(address, REQUEST_TIMEOUT_SECONDS, API_DEFAULT_VERSION),
+        Some(("tcp" | "http", _)) => Docker::connect_with_http(address, REQUEST_TIMEOUT_SECONDS, API_DEFAULT_VERSION),
+        _ => return Err(EngineError::Scheme(address.to_owned())),
+    };
+    connected.map_err(|source| EngineError::Unreachable { address: address.to_owned(), source })
+}
+
+fn address() -> String {
+    if let Some(host) = env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()) {
+        return host;
+    }
+    let runtime = env::var_os("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("docker.sock"));
+    let desktop = env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker/run/docker.sock"));
+    let found = [Some(PathBuf::from(SYSTEM_SOCKET)), runtime, desktop].into_iter().flatten().find(|path| path.exists());
+    format!("unix://{}", found.unwrap_or_else(|| SYSTEM_SOCKET.into()).display())
+}
+
+/// What went wrong with which thing of the engine; the engine's own words are the source.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    #[error("no Docker engine answers at `{address}`")]
+    Unreachable { address: String, source: ApiError },
+    #[error("the engine at `{address}` speaks API {found}, but 1.41 (Docker 20.10) is the oldest that will do")]
+    TooOld { address: String, found: String },
+    #[error("`DOCKER_HOST` is `{0}`, which is neither `unix://…` nor `tcp://…`")]
+    Scheme(String),
+    #[error("cannot look up image `{image}`")]
+    FindImage { image: String, source: ApiError },
+    #[error("cannot pull image `{image}`")]
+    PullImage { image: String, source: ApiError },
+    #[error("cannot build image `{image}`")]
+    BuildImage { image: String, source: ApiError },
+    #[error("cannot create network `{network}`")]
+    CreateNetwork { network: String, source: ApiError },
+    #[error("cannot inspect network `{network}`")]
+    InspectNetwork { network: String, source: ApiError },
+    #[error("network `{network}` has no IPv4 subnet")]
+    NoSubnet { network: String },
+    #[error("cannot remove network `{network}`")]
+    RemoveNetwork { network: String, source: ApiError },
+    #[error("cannot create container `{container}`")]
+    CreateContainer { container: String, source: ApiError },
+    #[error("cannot connect container `{container}` to network `{network}`")]
+    ConnectContainer { container: String, network: String, source: ApiError },
+    #[error("cannot start container `{container}`")]
+    StartContainer { container: String, source: ApiError },
+    #[error("cannot attach to the input of container `{container}`")]
+    AttachContainer { container: String, source: ApiError },
+    #[error("cannot write to the input of container `{container}`")]
+    WriteInput { container: String, source: std::io::Error },
+    #[error("cannot inspect container `{container}`")]
+    InspectContainer { container: String, source: ApiError },
+    #[error("container `{container}` has no address in network `{network}`")]
+    NoAddress { container: String, network: String },
+    #[error("cannot wait for container `{container}`")]
+    WaitContainer { container: String, source: ApiError },
+    #[error("cannot copy files into container `{container}`")]
+    Upload { container: String, source: ApiError },
+    #[error("cannot remove container `{container}`")]
+    RemoveContainer { container: String, source: ApiError },
+    #[error("cannot run `{program}` in container `{container}`")]
+    Exec { container: String, program: String, source: ApiError },
+    #[error("cannot use this terminal")]
+    Terminal(#[source] std::io::Error),
+    #[error("cannot list {what}")]
+    List { what: &'static str, source: ApiError },
+}
+
+impl Explain for EngineError {
+    fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Self::Unreachable { source, .. } if is_permission(source) => {
+                "your user may not use the engine: add it to the `docker` group and log in again, or use rootless Docker"
+            }
+            Self::Unreachable { .. } => {
+                "start Docker (`sudo systemctl start docker`), or point `DOCKER_HOST` at an engine that runs"
+            }
+            Self::TooOld { .. } => "update Docker to 20.10 or later",
+            Self::Scheme(_) => "set `DOCKER_HOST` to a socket, for example `unix:///var/run/docker.sock`",
+            Self::CreateNetwork { source, .. } if says(source, "address pool") => {
+                "the engine has no addresses left: `bottle cleanup` and `docker network prune` give some back"
+            }
+            Self::CreateContainer { source, .. } | Self::CreateNetwork { source, .. } if status(source) == Some(409) => {
+                "the name is taken: `bottle cleanup` removes what a killed bottle left behind"
+            }
+            _ => return vec![],
+        };
+        vec![hint.to_owned()]
+    }
+}
+
+fn status(error: &ApiError) -> Option<u16> {
+    match error {
+        ApiError::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}
+
+/// Whether the engine does not have the thing at all.
+fn is_missing(error: &ApiError) -> bool {
+    status(error) == Some(404)
+}
+
+fn says(error: &ApiError, words: &str) -> bool {
+    matches!(error, ApiError::DockerResponseServerError { message, .. } if message.contains(words))
+}
+
+fn is_permission(error: &ApiError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Until the head of an answer; streams and attached sessions run as long as they like.
+const REQUEST_TIMEOUT_SECONDS: u64 = 120;
+
+const OLDEST_API: ClientVersion = ClientVersion { major_version: 1, minor_version: 41 };
+
+const SYSTEM_SOCKET: &str = "/var/run/docker.sock";

@@ -1,0 +1,208 @@
+//! Containers: create, connect, feed, start, wait, remove. Every container that is made here is confined the same way: no
+//! capability, no new privilege, a limit on processes and memory, no core dump.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::pin::Pin;
+
+use bollard::body_full;
+use bollard::models::{
+    ContainerCreateBody, EndpointSettings, HostConfig, NetworkConnectRequest, NetworkingConfig, ResourcesUlimits,
+};
+use bollard::query_parameters::{
+    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    UploadToContainerOptionsBuilder,
+};
+use futures_util::StreamExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use super::{Engine, EngineError, Labels, is_missing};
+
+/// One container, before it exists.
+#[derive(Debug, Clone)]
+pub struct ContainerSpec {
+    pub name: String,
+    pub image: String,
+    pub hostname: String,
+    pub labels: Labels,
+    /// Replaces the image's entry point when not empty.
+    pub entrypoint: Vec<String>,
+    pub command: Vec<String>,
+    /// `NAME=VALUE`; stands in the engine's store, so never a secret.
+    pub env: Vec<String>,
+    pub network: Membership,
+    /// Names for `/etc/hosts`.
+    pub hosts: Vec<(String, IpAddr)>,
+    pub resolver: Resolver,
+    pub root: Root,
+    pub input: Input,
+    pub limits: Limits,
+}
+
+/// A place in a network.
+#[derive(Debug, Clone)]
+pub struct Membership {
+    pub network: String,
+    pub aliases: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolver {
+    /// The engine's.
+    Engine,
+    /// None: names are found in `/etc/hosts` or not at all.
+    Nobody,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Root {
+    ReadOnly,
+    Writable,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    Closed,
+    /// Standard input stays open and can be written to with [`Engine::input`].
+    Open,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub processes: i64,
+    pub memory_bytes: i64,
+}
+
+/// Standard input of a container.
+pub struct ContainerInput {
+    container: String,
+    writer: Pin<Box<dyn AsyncWrite + Send>>,
+}
+
+impl ContainerInput {
+    pub async fn write(&mut self, text: &str) -> Result<(), EngineError> {
+        let failed = |source| EngineError::WriteInput { container: self.container.clone(), source };
+        self.writer.write_all(text.as_bytes()).await.map_err(failed)?;
+        self.writer.flush().await.map_err(failed)
+    }
+}
+
+impl Engine {
+    pub async fn create_container(&self, spec: ContainerSpec) -> Result<(), EngineError> {
+        let container = spec.name.clone();
+        let options = CreateContainerOptionsBuilder::default().name(&container).build();
+        let created = self.docker.create_container(Some(options), body(spec)).await;
+        created.map(drop).map_err(|source| EngineError::CreateContainer { container, source })
+    }
+
+    pub async fn connect_container(&self, container: &str, place: Membership) -> Result<(), EngineError> {
+        let request = NetworkConnectRequest {
+            container: container.to_owned(),
+            endpoint_config: Some(EndpointSettings { aliases: Some(place.aliases), ..EndpointSettings::default() }),
+        };
+        self.docker.connect_network(&place.network, request).await.map_err(|source| {
+            EngineError::ConnectContainer { container: container.to_owned(), network: place.network, source }
+        })
+    }
+
+    /// Standard input of a container that was created with [`Input::Open`]; to be taken before it is started.
+    pub async fn input(&self, container: &str) -> Result<ContainerInput, EngineError> {
+        let options = AttachContainerOptionsBuilder::default().stdin(true).stream(true).build();
+        let attached = self.docker.attach_container(container, Some(options)).await;
+        let failed = |source| EngineError::AttachContainer { container: container.to_owned(), source };
+        Ok(ContainerInput { container: container.to_owned(), writer: attached.map_err(failed)?.input })
+    }
+
+    pub async fn start_container(&self, container: &str) -> Result<(), EngineError> {
+        let started = self.docker.start_container(container, None).await;
+        started.map_err(|source| EngineError::StartContainer { container: container.to_owned(), source })
+    }
+
+    /// The address of a started container in one of its networks.
+    pub async fn address(&self, container: &str, network: &str) -> Result<IpAddr, EngineError> {
+        let failed = |source| EngineError::InspectContainer { container: container.to_owned(), source };
+        let found = self.docker.inspect_container(container, None).await.map_err(failed)?;
+        let networks = found.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+        let address = networks.get(network).and_then(|endpoint| endpoint.ip_address.as_deref()?.parse().ok());
+        address.ok_or_else(|| EngineError::NoAddress { container: container.to_owned(), network: network.to_owned() })
+    }
+
+    /// Unpacks a tar archive at the container's root.
+    pub async fn upload(&self, container: &str, archive: Vec<u8>) -> Result<(), EngineError> {
+        let options = UploadToContainerOptionsBuilder::default().path("/").build();
+        let sent = self.docker.upload_to_container(container, Some(options), body_full(archive.into())).await;
+        sent.map_err(|source| EngineError::Upload { container: container.to_owned(), source })
+    }
+
+    /// Returns when the container has stopped, with its exit code; at once when it is not running.
+    pub async fn stopped(&self, container: &str) -> Result<i64, EngineError> {
+        let failed = |source| EngineError::WaitContainer { container: container.to_owned(), source };
+        match self.docker.wait_container(container, None).next().await {
+            Some(Ok(answer)) => Ok(answer.status_code),
+            Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => Ok(code),
+            Some(Err(source)) => Err(failed(source)),
+            None => Err(failed(bollard::errors::Error::RequestTimeoutError)),
+        }
+    }
+
+    /// The last lines that a container wrote to standard error; empty when there is nothing or nobody to tell.
+    pub async fn last_words(&self, container: &str) -> String {
+        let options = LogsOptionsBuilder::default().stderr(true).tail(LAST_WORDS_LINES).build();
+        let mut words = String::new();
+        let mut lines = std::pin::pin!(self.docker.logs(container, Some(options)));
+        while let Some(Ok(line)) = lines.next().await {
+            words.push_str(&line.to_string());
+        }
+        words.trim_end().to_owned()
+    }
+
+    /// Kills and removes a container with its anonymous volumes; one that is gone already is no error.
+    pub async fn remove_container(&self, container: &str) -> Result<(), EngineError> {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        match self.docker.remove_container(container, Some(options)).await {
+            Err(source) if !is_missing(&source) => {
+                Err(EngineError::RemoveContainer { container: container.to_owned(), source })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn body(spec: ContainerSpec) -> ContainerCreateBody {
+    let is_open = spec.input == Input::Open;
+    let endpoint = EndpointSettings { aliases: Some(spec.network.aliases), ..EndpointSettings::default() };
+    let host_config = HostConfig {
+        network_mode: Some(spec.network.network.clone()),
+        extra_hosts: Some(spec.hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect()),
+        dns: (spec.resolver == Resolver::Nobody).then(|| vec![NO_RESOLVER.to_owned()]),
+        readonly_rootfs: Some(spec.root == Root::ReadOnly),
+        init: (spec.root == Root::Writable).then_some(true),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        pids_limit: Some(spec.limits.processes),
+        memory: Some(spec.limits.memory_bytes),
+        ulimits: Some(vec![ResourcesUlimits { name: Some("core".to_owned()), soft: Some(0), hard: Some(0) }]),
+        ..HostConfig::default()
+    };
+    ContainerCreateBody {
+        image: Some(spec.image),
+        hostname: Some(spec.hostname),
+        labels: Some(spec.labels.into_iter().collect()),
+        entrypoint: (!spec.entrypoint.is_empty()).then_some(spec.entrypoint),
+        cmd: Some(spec.command),
+        env: Some(spec.env),
+        open_stdin: Some(is_open),
+        attach_stdin: Some(is_open),
+        stdin_once: Some(false),
+        host_config: Some(host_config),
+        networking_config: Some(NetworkingConfig {
+            endpoints_config: Some(HashMap::from([(spec.network.network, endpoint)])),
+        }),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// The engine's own resolver then forwards to the container's loopback, where nobody listens.
+const NO_RESOLVER: &str = "127.0.0.1";
+
+const LAST_WORDS_LINES: &str = "5";

@@ -1,0 +1,54 @@
+//! What the engine holds of ours, found by a label and by nothing else.
+
+use std::collections::HashMap;
+
+use bollard::query_parameters::{ListContainersOptionsBuilder, ListNetworksOptionsBuilder};
+
+use super::{Engine, EngineError, Labels};
+
+/// A container or a network, by its name.
+#[derive(Debug, Clone)]
+pub struct Labelled {
+    pub name: String,
+    pub labels: Labels,
+}
+
+/// Which containers to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Containers {
+    All,
+    Running,
+}
+
+impl Engine {
+    pub async fn containers(&self, label: &str, which: Containers) -> Result<Vec<Labelled>, EngineError> {
+        let failed = |source| EngineError::List { what: "containers", source };
+        let options = ListContainersOptionsBuilder::default()
+            .all(which == Containers::All)
+            .filters(&HashMap::from([("label", vec![label])]))
+            .build();
+        let found = self.docker.list_containers(Some(options)).await.map_err(failed)?;
+        let labelled = found.into_iter().filter_map(|container| {
+            let name = container.names?.into_iter().next()?.trim_start_matches('/').to_owned();
+            Some(Labelled { name, labels: container.labels.unwrap_or_default().into_iter().collect() })
+        });
+        Ok(labelled.collect())
+    }
+
+    pub async fn networks(&self, label: &str) -> Result<Vec<Labelled>, EngineError> {
+        let failed = |source| EngineError::List { what: "networks", source };
+        let options = ListNetworksOptionsBuilder::default().filters(&HashMap::from([("label", vec![label])])).build();
+        let found = self.docker.list_networks(Some(options)).await.map_err(failed)?;
+        let labelled = found.into_iter().filter_map(|network| {
+            Some(Labelled { name: network.name?, labels: network.labels.unwrap_or_default().into_iter().collect() })
+        });
+        Ok(labelled.collect())
+    }
+
+    /// When a container was started, RFC 3339.
+    pub async fn started(&self, container: &str) -> Result<String, EngineError> {
+        let failed = |source| EngineError::InspectContainer { container: container.to_owned(), source };
+        let found = self.docker.inspect_container(container, None).await.map_err(failed)?;
+        Ok(found.state.and_then(|state| state.started_at).unwrap_or_default())
+    }
+}

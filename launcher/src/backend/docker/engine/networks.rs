@@ -1,0 +1,66 @@
+//! Networks: bridges, with or without a way out.
+
+use std::collections::HashMap;
+
+use bollard::models::NetworkCreateRequest;
+use ipnet::Ipv4Net;
+
+use super::{Engine, EngineError, Labels, is_missing};
+
+/// Where a network leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Its own members only: no way out, and the host has no address on it.
+    Members,
+    /// Wherever the host gets.
+    Outside,
+}
+
+impl Engine {
+    /// Creates a bridge network without IPv6 and returns its subnet.
+    pub async fn create_network(&self, network: &str, reach: Reach, labels: &Labels) -> Result<Ipv4Net, EngineError> {
+        let request = NetworkCreateRequest {
+            name: network.to_owned(),
+            driver: Some("bridge".to_owned()),
+            internal: Some(reach == Reach::Members),
+            enable_ipv6: Some(false),
+            options: Some(options(reach)),
+            labels: Some(labels.clone().into_iter().collect()),
+            ..NetworkCreateRequest::default()
+        };
+        let failed = |source| EngineError::CreateNetwork { network: network.to_owned(), source };
+        self.docker.create_network(request).await.map_err(failed)?;
+        self.subnet(network).await
+    }
+
+    async fn subnet(&self, network: &str) -> Result<Ipv4Net, EngineError> {
+        let failed = |source| EngineError::InspectNetwork { network: network.to_owned(), source };
+        let found = self.docker.inspect_network(network, None).await.map_err(failed)?;
+        let pools = found.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+        let mut subnets = pools.into_iter().filter_map(|pool| pool.subnet?.parse().ok());
+        subnets.next().ok_or_else(|| EngineError::NoSubnet { network: network.to_owned() })
+    }
+
+    /// Removes a network; one that is gone already is no error.
+    pub async fn remove_network(&self, network: &str) -> Result<(), EngineError> {
+        match self.docker.remove_network(network).await {
+            Err(source) if !is_missing(&source) => {
+                Err(EngineError::RemoveNetwork { network: network.to_owned(), source })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The bridge driver ignores the names that it does not know, so both generations get theirs: `inhibit_ipv4` keeps the
+/// host's address off the bridge since before API 1.41, `isolated` since Docker 28.
+fn options(reach: Reach) -> HashMap<String, String> {
+    let options: &[(&str, &str)] = match reach {
+        Reach::Members => &[
+            ("com.docker.network.bridge.inhibit_ipv4", "true"),
+            ("com.docker.network.bridge.gateway_mode_ipv4", "isolated"),
+        ],
+        Reach::Outside => &[],
+    };
+    options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
