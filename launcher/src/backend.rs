@@ -1,6 +1,8 @@
 //! The interface between `bottle` and what runs containers, and the choice of one by name. A backend knows engines; it reads
 //! no manifest, asks no question and decides no grant.
 
+pub mod docker;
+
 use std::collections::BTreeSet;
 
 use thiserror::Error;
@@ -67,7 +69,6 @@ pub struct Orphan {
 pub enum OrphanKind {
     Container,
     Network,
-    Image,
 }
 
 /// One line of `bottle list active`.
@@ -85,6 +86,8 @@ pub struct ActiveBottle {
 
 #[derive(Debug, Error)]
 pub enum BackendError {
+    #[error(transparent)]
+    Docker(#[from] docker::DockerError),
     #[error("interrupted")]
     Interrupted,
     #[error("unknown backend `{0}`")]
@@ -94,8 +97,15 @@ pub enum BackendError {
 impl Explain for BackendError {
     fn hints(&self) -> Vec<String> {
         match self {
+            Self::Docker(error) => error.hints(),
             Self::Interrupted => vec![],
             Self::UnknownBackend(_) => vec!["`CLAUDE_BOTTLE_BACKEND` may be `docker`".to_owned()],
         }
+    }
+}
+
+impl From<docker::EngineError> for BackendError {
+    fn from(error: docker::EngineError) -> Self {
+        Self::Docker(error.into())
     }
 }

@@ -1,11 +1,11 @@
 //! The container engine, as this crate sees it: typed options in, one error variant per operation out. This file and its
 //! folder are the only importers of bollard; nothing here knows what a bottle is.
 
-pub mod containers;
-pub mod exec;
-pub mod images;
-pub mod inventory;
-pub mod networks;
+pub(crate) mod containers;
+pub(crate) mod exec;
+pub(crate) mod images;
+pub(crate) mod inventory;
+pub(crate) mod networks;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -18,19 +18,19 @@ use crate::diagnostics::Explain;
 
 /// A connection to an engine whose API version has been agreed on. Cheap to clone.
 #[derive(Clone)]
-pub struct Engine {
+pub(crate) struct Engine {
     docker: Docker,
 }
 
 /// Labels of a container, a network or an image.
-pub type Labels = BTreeMap<String, String>;
+pub(crate) type Labels = BTreeMap<String, String>;
 
 impl Engine {
     /// Connects where the docker client would: `DOCKER_HOST`, else the first default socket that is there.
     ///
     /// # Errors
     /// Nobody answers, no permission, or an API older than 1.41.
-    pub async fn connect() -> Result<Self, EngineError> {
+    pub(crate) async fn connect() -> Result<Self, EngineError> {
         let address = address();
         let unreachable = |source| EngineError::Unreachable { address: address.clone(), source };
         let docker = open(&address)?.negotiate_version().await.map_err(unreachable)?;
@@ -126,7 +126,9 @@ impl Explain for EngineError {
             Self::CreateNetwork { source, .. } if says(source, "address pool") => {
                 "the engine has no addresses left: `bottle cleanup` and `docker network prune` give some back"
             }
-            Self::CreateContainer { source, .. } | Self::CreateNetwork { source, .. } if status(source) == Some(409) => {
+            Self::CreateContainer { source, .. } | Self::CreateNetwork { source, .. }
+                if status(source) == Some(409) =>
+            {
                 "the name is taken: `bottle cleanup` removes what a killed bottle left behind"
             }
             _ => return vec![],

@@ -20,11 +20,13 @@ use super::{Engine, EngineError, Labels, is_missing};
 
 /// One container, before it exists.
 #[derive(Debug, Clone)]
-pub struct ContainerSpec {
+pub(crate) struct ContainerSpec {
     pub name: String,
     pub image: String,
     pub hostname: String,
     pub labels: Labels,
+    /// The image's own when `None`.
+    pub user: Option<String>,
     /// Replaces the image's entry point when not empty.
     pub entrypoint: Vec<String>,
     pub command: Vec<String>,
@@ -35,19 +37,20 @@ pub struct ContainerSpec {
     pub hosts: Vec<(String, IpAddr)>,
     pub resolver: Resolver,
     pub root: Root,
+    pub first_process: FirstProcess,
     pub input: Input,
     pub limits: Limits,
 }
 
 /// A place in a network.
 #[derive(Debug, Clone)]
-pub struct Membership {
+pub(crate) struct Membership {
     pub network: String,
     pub aliases: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resolver {
+pub(crate) enum Resolver {
     /// The engine's.
     Engine,
     /// None: names are found in `/etc/hosts` or not at all.
@@ -55,32 +58,40 @@ pub enum Resolver {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Root {
+pub(crate) enum Root {
     ReadOnly,
     Writable,
 }
 
+/// What runs as process 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Input {
+pub(crate) enum FirstProcess {
+    Command,
+    /// The engine's own init, which reaps orphans, with the command below it.
+    Init,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
     Closed,
     /// Standard input stays open and can be written to with [`Engine::input`].
     Open,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub(crate) struct Limits {
     pub processes: i64,
     pub memory_bytes: i64,
 }
 
 /// Standard input of a container.
-pub struct ContainerInput {
+pub(crate) struct ContainerInput {
     container: String,
     writer: Pin<Box<dyn AsyncWrite + Send>>,
 }
 
 impl ContainerInput {
-    pub async fn write(&mut self, text: &str) -> Result<(), EngineError> {
+    pub(crate) async fn write(&mut self, text: &str) -> Result<(), EngineError> {
         let failed = |source| EngineError::WriteInput { container: self.container.clone(), source };
         self.writer.write_all(text.as_bytes()).await.map_err(failed)?;
         self.writer.flush().await.map_err(failed)
@@ -88,38 +99,40 @@ impl ContainerInput {
 }
 
 impl Engine {
-    pub async fn create_container(&self, spec: ContainerSpec) -> Result<(), EngineError> {
+    pub(crate) async fn create_container(&self, spec: ContainerSpec) -> Result<(), EngineError> {
         let container = spec.name.clone();
         let options = CreateContainerOptionsBuilder::default().name(&container).build();
         let created = self.docker.create_container(Some(options), body(spec)).await;
         created.map(drop).map_err(|source| EngineError::CreateContainer { container, source })
     }
 
-    pub async fn connect_container(&self, container: &str, place: Membership) -> Result<(), EngineError> {
+    pub(crate) async fn connect_container(&self, container: &str, place: Membership) -> Result<(), EngineError> {
         let request = NetworkConnectRequest {
             container: container.to_owned(),
             endpoint_config: Some(EndpointSettings { aliases: Some(place.aliases), ..EndpointSettings::default() }),
         };
-        self.docker.connect_network(&place.network, request).await.map_err(|source| {
-            EngineError::ConnectContainer { container: container.to_owned(), network: place.network, source }
+        self.docker.connect_network(&place.network, request).await.map_err(|source| EngineError::ConnectContainer {
+            container: container.to_owned(),
+            network: place.network,
+            source,
         })
     }
 
     /// Standard input of a container that was created with [`Input::Open`]; to be taken before it is started.
-    pub async fn input(&self, container: &str) -> Result<ContainerInput, EngineError> {
+    pub(crate) async fn input(&self, container: &str) -> Result<ContainerInput, EngineError> {
         let options = AttachContainerOptionsBuilder::default().stdin(true).stream(true).build();
         let attached = self.docker.attach_container(container, Some(options)).await;
         let failed = |source| EngineError::AttachContainer { container: container.to_owned(), source };
         Ok(ContainerInput { container: container.to_owned(), writer: attached.map_err(failed)?.input })
     }
 
-    pub async fn start_container(&self, container: &str) -> Result<(), EngineError> {
+    pub(crate) async fn start_container(&self, container: &str) -> Result<(), EngineError> {
         let started = self.docker.start_container(container, None).await;
         started.map_err(|source| EngineError::StartContainer { container: container.to_owned(), source })
     }
 
     /// The address of a started container in one of its networks.
-    pub async fn address(&self, container: &str, network: &str) -> Result<IpAddr, EngineError> {
+    pub(crate) async fn address(&self, container: &str, network: &str) -> Result<IpAddr, EngineError> {
         let failed = |source| EngineError::InspectContainer { container: container.to_owned(), source };
         let found = self.docker.inspect_container(container, None).await.map_err(failed)?;
         let networks = found.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
@@ -128,14 +141,14 @@ impl Engine {
     }
 
     /// Unpacks a tar archive at the container's root.
-    pub async fn upload(&self, container: &str, archive: Vec<u8>) -> Result<(), EngineError> {
+    pub(crate) async fn upload(&self, container: &str, archive: Vec<u8>) -> Result<(), EngineError> {
         let options = UploadToContainerOptionsBuilder::default().path("/").build();
         let sent = self.docker.upload_to_container(container, Some(options), body_full(archive.into())).await;
         sent.map_err(|source| EngineError::Upload { container: container.to_owned(), source })
     }
 
     /// Returns when the container has stopped, with its exit code; at once when it is not running.
-    pub async fn stopped(&self, container: &str) -> Result<i64, EngineError> {
+    pub(crate) async fn stopped(&self, container: &str) -> Result<i64, EngineError> {
         let failed = |source| EngineError::WaitContainer { container: container.to_owned(), source };
         match self.docker.wait_container(container, None).next().await {
             Some(Ok(answer)) => Ok(answer.status_code),
@@ -146,7 +159,7 @@ impl Engine {
     }
 
     /// The last lines that a container wrote to standard error; empty when there is nothing or nobody to tell.
-    pub async fn last_words(&self, container: &str) -> String {
+    pub(crate) async fn last_words(&self, container: &str) -> String {
         let options = LogsOptionsBuilder::default().stderr(true).tail(LAST_WORDS_LINES).build();
         let mut words = String::new();
         let mut lines = std::pin::pin!(self.docker.logs(container, Some(options)));
@@ -157,7 +170,7 @@ impl Engine {
     }
 
     /// Kills and removes a container with its anonymous volumes; one that is gone already is no error.
-    pub async fn remove_container(&self, container: &str) -> Result<(), EngineError> {
+    pub(crate) async fn remove_container(&self, container: &str) -> Result<(), EngineError> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match self.docker.remove_container(container, Some(options)).await {
             Err(source) if !is_missing(&source) => {
@@ -176,7 +189,7 @@ fn body(spec: ContainerSpec) -> ContainerCreateBody {
         extra_hosts: Some(spec.hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect()),
         dns: (spec.resolver == Resolver::Nobody).then(|| vec![NO_RESOLVER.to_owned()]),
         readonly_rootfs: Some(spec.root == Root::ReadOnly),
-        init: (spec.root == Root::Writable).then_some(true),
+        init: Some(spec.first_process == FirstProcess::Init),
         cap_drop: Some(vec!["ALL".to_owned()]),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         pids_limit: Some(spec.limits.processes),
@@ -186,6 +199,7 @@ fn body(spec: ContainerSpec) -> ContainerCreateBody {
     };
     ContainerCreateBody {
         image: Some(spec.image),
+        user: spec.user,
         hostname: Some(spec.hostname),
         labels: Some(spec.labels.into_iter().collect()),
         entrypoint: (!spec.entrypoint.is_empty()).then_some(spec.entrypoint),

@@ -14,7 +14,7 @@ use tokio::time::{Duration, sleep};
 use super::{Engine, EngineError};
 
 /// One program in one container.
-pub struct ExecSpec<'a> {
+pub(crate) struct ExecSpec<'a> {
     pub container: &'a str,
     pub command: Vec<String>,
     /// The image's own user when `None`.
@@ -26,28 +26,28 @@ pub struct ExecSpec<'a> {
 }
 
 /// How a program ended that was run to its end.
-pub struct Finished {
+pub(crate) struct Finished {
     pub code: i64,
     pub stdout: String,
     pub stderr: String,
 }
 
 /// A program that runs on pipes or on a terminal.
-pub struct Session {
+pub(crate) struct Session {
     pub input: Pin<Box<dyn AsyncWrite + Send>>,
     pub output: Pin<Box<dyn Stream<Item = Result<Output, EngineError>> + Send>>,
     pub handle: SessionHandle,
 }
 
 /// Bytes of a session's output.
-pub enum Output {
+pub(crate) enum Output {
     Out(bytes::Bytes),
     Err(bytes::Bytes),
 }
 
 /// What stays usable while a session's streams are borrowed.
 #[derive(Clone)]
-pub struct SessionHandle {
+pub(crate) struct SessionHandle {
     engine: Engine,
     exec: String,
     container: String,
@@ -55,21 +55,21 @@ pub struct SessionHandle {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WindowSize {
+pub(crate) struct WindowSize {
     pub columns: u16,
     pub rows: u16,
 }
 
 /// What a session is connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Console {
+pub(crate) enum Console {
     Pipes,
     Terminal(WindowSize),
 }
 
 impl Engine {
     /// Runs a program without input and collects what it says.
-    pub async fn run(&self, spec: ExecSpec<'_>) -> Result<Finished, EngineError> {
+    pub(crate) async fn run(&self, spec: ExecSpec<'_>) -> Result<Finished, EngineError> {
         let config = ExecConfig { attach_stdout: Some(true), attach_stderr: Some(true), ..config(&spec) };
         let (handle, started) = self.exec(&spec, config, false).await?;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
@@ -86,7 +86,7 @@ impl Engine {
     }
 
     /// Starts a program whose streams are the caller's.
-    pub async fn attach(&self, spec: ExecSpec<'_>, console: Console) -> Result<Session, EngineError> {
+    pub(crate) async fn attach(&self, spec: ExecSpec<'_>, console: Console) -> Result<Session, EngineError> {
         let is_terminal = matches!(console, Console::Terminal(_));
         let size = match console {
             Console::Terminal(size) => Some(vec![size.rows.into(), size.columns.into()]),
@@ -131,13 +131,13 @@ impl Engine {
 }
 
 impl SessionHandle {
-    pub async fn resize(&self, size: WindowSize) -> Result<(), EngineError> {
+    pub(crate) async fn resize(&self, size: WindowSize) -> Result<(), EngineError> {
         let options = ResizeExecOptionsBuilder::default().h(size.rows.into()).w(size.columns.into()).build();
         self.engine.docker.resize_exec(&self.exec, options).await.map_err(|source| self.failed(source))
     }
 
     /// The exit code of a program whose output has ended.
-    pub async fn code(&self) -> Result<i64, EngineError> {
+    pub(crate) async fn code(&self) -> Result<i64, EngineError> {
         // The engine ends the output a moment before it writes the code down, and offers no event for it.
         for _ in 0..CODE_LOOKS {
             let found = self.engine.docker.inspect_exec(&self.exec).await.map_err(|source| self.failed(source))?;

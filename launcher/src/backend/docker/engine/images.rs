@@ -9,7 +9,7 @@ use super::{Engine, EngineError, Labels, is_missing};
 
 /// What an image says about itself.
 #[derive(Debug, Clone, Default)]
-pub struct ImageFacts {
+pub(crate) struct ImageFacts {
     /// As in `USER`: a name or an id, perhaps with a group; empty means root.
     pub user: String,
     /// As in `WORKDIR`; may be empty.
@@ -18,7 +18,7 @@ pub struct ImageFacts {
 
 impl Engine {
     /// What the image says, or `None` when the engine does not have it.
-    pub async fn image(&self, image: &str) -> Result<Option<ImageFacts>, EngineError> {
+    pub(crate) async fn image(&self, image: &str) -> Result<Option<ImageFacts>, EngineError> {
         match self.docker.inspect_image(image).await {
             Ok(found) => {
                 let config = found.config.unwrap_or_default();
@@ -30,7 +30,7 @@ impl Engine {
         }
     }
 
-    pub async fn pull(&self, image: &str, mut progress: impl FnMut(&str)) -> Result<(), EngineError> {
+    pub(crate) async fn pull(&self, image: &str, mut progress: impl FnMut(&str)) -> Result<(), EngineError> {
         let failed = |source| EngineError::PullImage { image: image.to_owned(), source };
         let options = CreateImageOptionsBuilder::default().from_image(image).build();
         let mut messages = std::pin::pin!(self.docker.create_image(Some(options), None, None));
@@ -47,7 +47,7 @@ impl Engine {
     }
 
     /// Builds `context` (a tar archive with a `Dockerfile` at its root) and names the result `image`.
-    pub async fn build(
+    pub(crate) async fn build(
         &self,
         image: &str,
         labels: &Labels,

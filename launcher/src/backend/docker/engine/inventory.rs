@@ -8,20 +8,20 @@ use super::{Engine, EngineError, Labels};
 
 /// A container or a network, by its name.
 #[derive(Debug, Clone)]
-pub struct Labelled {
+pub(crate) struct Labelled {
     pub name: String,
     pub labels: Labels,
 }
 
 /// Which containers to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Containers {
+pub(crate) enum Containers {
     All,
     Running,
 }
 
 impl Engine {
-    pub async fn containers(&self, label: &str, which: Containers) -> Result<Vec<Labelled>, EngineError> {
+    pub(crate) async fn containers(&self, label: &str, which: Containers) -> Result<Vec<Labelled>, EngineError> {
         let failed = |source| EngineError::List { what: "containers", source };
         let options = ListContainersOptionsBuilder::default()
             .all(which == Containers::All)
@@ -35,7 +35,7 @@ impl Engine {
         Ok(labelled.collect())
     }
 
-    pub async fn networks(&self, label: &str) -> Result<Vec<Labelled>, EngineError> {
+    pub(crate) async fn networks(&self, label: &str) -> Result<Vec<Labelled>, EngineError> {
         let failed = |source| EngineError::List { what: "networks", source };
         let options = ListNetworksOptionsBuilder::default().filters(&HashMap::from([("label", vec![label])])).build();
         let found = self.docker.list_networks(Some(options)).await.map_err(failed)?;
@@ -46,7 +46,7 @@ impl Engine {
     }
 
     /// When a container was started, RFC 3339.
-    pub async fn started(&self, container: &str) -> Result<String, EngineError> {
+    pub(crate) async fn started(&self, container: &str) -> Result<String, EngineError> {
         let failed = |source| EngineError::InspectContainer { container: container.to_owned(), source };
         let found = self.docker.inspect_container(container, None).await.map_err(failed)?;
         Ok(found.state.and_then(|state| state.started_at).unwrap_or_default())

@@ -9,7 +9,7 @@ use super::{Engine, EngineError, Labels, is_missing};
 
 /// Where a network leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub(crate) enum Reach {
     /// Its own members only: no way out, and the host has no address on it.
     Members,
     /// Wherever the host gets.
@@ -18,7 +18,12 @@ pub enum Reach {
 
 impl Engine {
     /// Creates a bridge network without IPv6 and returns its subnet.
-    pub async fn create_network(&self, network: &str, reach: Reach, labels: &Labels) -> Result<Ipv4Net, EngineError> {
+    pub(crate) async fn create_network(
+        &self,
+        network: &str,
+        reach: Reach,
+        labels: &Labels,
+    ) -> Result<Ipv4Net, EngineError> {
         let request = NetworkCreateRequest {
             name: network.to_owned(),
             driver: Some("bridge".to_owned()),
@@ -42,7 +47,7 @@ impl Engine {
     }
 
     /// Removes a network; one that is gone already is no error.
-    pub async fn remove_network(&self, network: &str) -> Result<(), EngineError> {
+    pub(crate) async fn remove_network(&self, network: &str) -> Result<(), EngineError> {
         match self.docker.remove_network(network).await {
             Err(source) if !is_missing(&source) => {
                 Err(EngineError::RemoveNetwork { network: network.to_owned(), source })

@@ -1,0 +1,122 @@
+//! Bottles in Docker containers. Everything of a bottle bears its identity as a label; what is created is registered for
+//! removal first, and nothing is looked for by any other mark.
+
+mod agent;
+mod cleanup;
+mod elf;
+mod engine;
+mod images;
+mod launch;
+mod names;
+mod networks;
+mod sidecars;
+mod teardown;
+mod terminal;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use self::engine::Engine;
+pub use self::engine::EngineError;
+pub use self::launch::DockerBottle;
+use super::{ActiveBottle, Backend, BackendError, Orphan};
+use crate::diagnostics::Explain;
+use crate::plan::Plan;
+use crate::printer::Printer;
+use crate::state::Identity;
+
+/// The backend that is used when nobody says otherwise.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Docker;
+
+impl Backend for Docker {
+    type Bottle = DockerBottle;
+
+    async fn probe(&self, plan: &Plan) -> Result<(), BackendError> {
+        let engine = Engine::connect().await?;
+        Ok(launch::probe(&engine, plan).await?)
+    }
+
+    async fn launch(
+        &self,
+        plan: Plan,
+        stop: &CancellationToken,
+        printer: Printer,
+    ) -> Result<DockerBottle, BackendError> {
+        let engine = Engine::connect().await?;
+        launch::launch(engine, plan, stop, printer).await
+    }
+
+    async fn prepare_cleanup(&self, live: &BTreeSet<Identity>) -> Result<Vec<Orphan>, BackendError> {
+        Ok(cleanup::orphans(&Engine::connect().await?, live).await?)
+    }
+
+    async fn cleanup(&self, orphans: &[Orphan]) -> Result<(), BackendError> {
+        Ok(cleanup::remove(&Engine::connect().await?, orphans).await?)
+    }
+
+    async fn list_active(&self) -> Result<Vec<ActiveBottle>, BackendError> {
+        Ok(cleanup::active(&Engine::connect().await?).await?)
+    }
+}
+
+/// What can fail between a plan and a running agent.
+#[derive(Debug, Error)]
+pub enum DockerError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("no `egress-proxy` binary at `{0}`")]
+    NoProxyBinary(PathBuf),
+    #[error("cannot read `{path}`")]
+    ReadBinary { path: PathBuf, source: std::io::Error },
+    #[error("`{0}` is no static Linux binary, so it cannot run in an empty image")]
+    NotStatic(PathBuf),
+    #[error("the agent's image `{0}` runs as root")]
+    RootImage(String),
+    #[error("pipelock's image `{image}` is not here and cannot be pulled")]
+    NoPipelock { image: String, source: Box<EngineError> },
+    #[error("cannot make the bottle's certificate authority")]
+    Issuer(#[from] shared::issuer::IssuerError),
+    #[error("`{container}` ended with code {code}{}", quoted(.words))]
+    SidecarDied { container: String, code: i64, words: String },
+    #[error("`{container}` did not become ready{}", quoted(.words))]
+    NotReady { container: String, words: String },
+    #[error("cannot prepare the agent's container: {step} failed{}", quoted(.words))]
+    Provision { step: &'static str, words: String },
+    #[error(transparent)]
+    Collect(#[from] crate::provision::ProvisionError),
+    #[error("the docker backend has no `{0}` sidecar")]
+    NoSuchSidecar(&'static str),
+}
+
+impl Explain for DockerError {
+    fn hints(&self) -> Vec<String> {
+        let hints: &[&str] = match self {
+            Self::Engine(error) => return error.hints(),
+            Self::NoProxyBinary(_) => &[
+                "`make build` puts a static `egress-proxy` beside `bottle`; keep the two together",
+                "or name an image that has one: `CLAUDE_BOTTLE_EGRESS_PROXY_IMAGE`",
+            ],
+            Self::NotStatic(_) => &["`make build` makes static binaries; `file BINARY` says what one is"],
+            Self::RootImage(_) => &["end its Dockerfile with `USER NAME`, a user without rights"],
+            Self::NoPipelock { .. } => &[
+                "`--dlp builtin` (or `dlp: builtin` in the bottle) does with the proxy's own scan alone",
+                "`CLAUDE_BOTTLE_PIPELOCK_BIN` names a static pipelock binary, `CLAUDE_BOTTLE_PIPELOCK_IMAGE` another image",
+                "or load the image: `docker load`",
+            ],
+            Self::NotReady { .. } => &["the records and messages of a proxy that stays up: `bottle logs IDENTITY`"],
+            Self::NoSuchSidecar("supervise") => &["take `supervise` out of the bottle's manifest"],
+            Self::NoSuchSidecar(_) => &["take `git` out of the bottle's manifest"],
+            _ => &[],
+        };
+        hints.iter().map(|&hint| hint.to_owned()).collect()
+    }
+}
+
+/// A program's last words, where there are any, for the end of a message.
+fn quoted(words: &str) -> String {
+    if words.is_empty() { String::new() } else { format!(": {words}") }
+}

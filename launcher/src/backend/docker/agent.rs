@@ -1,0 +1,167 @@
+//! The agent's container: made, provisioned, and then lent this terminal. Its secrets reach only the exec of its command.
+
+use std::net::IpAddr;
+
+use futures_util::TryStreamExt as _;
+use shared::contract::PROXY_ALIAS;
+use shared::issuer::CertificateAuthority;
+use tokio::io::AsyncWriteExt as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::DockerError;
+use super::engine::containers::{ContainerSpec, FirstProcess, Input, Limits, Membership, Resolver, Root};
+use super::engine::exec::{Console, ExecSpec, Output, Session, SessionHandle};
+use super::engine::{Engine, EngineError};
+use super::images::AgentImage;
+use super::names::Role;
+use super::networks::Networks;
+use super::terminal::{self, RawMode};
+use crate::plan::Plan;
+use crate::provision::ca::Survey;
+use crate::provision::{self, ProvisionError, ca, prompt};
+
+/// An agent's container that waits for its command.
+pub(super) struct Agent {
+    container: String,
+    survey: Survey,
+    workdir: String,
+}
+
+/// Creates, starts and provisions the container. The proxy needs only to have an address yet.
+pub(super) async fn start(
+    engine: &Engine,
+    plan: &Plan,
+    image: &AgentImage,
+    networks: &Networks,
+    proxy: IpAddr,
+    authority: &CertificateAuthority,
+) -> Result<Agent, DockerError> {
+    let container = Role::Agent.name(&plan.identity);
+    engine.create_container(spec(plan, image, networks, proxy)).await?;
+    let certificate = ca::archive(authority.cert_pem()).map_err(ProvisionError::Pack)?;
+    engine.upload(&container, certificate).await?;
+    engine.start_container(&container).await?;
+    let survey = trust(engine, &container, &image.facts.user).await?;
+    let workdir = match image.facts.workdir.as_str() {
+        "" | "/" => survey.account.home.clone(),
+        folder => folder.to_owned(),
+    };
+    engine.upload(&container, provision::belongings(plan, &survey.account, &workdir)?).await?;
+    Ok(Agent { container, survey, workdir })
+}
+
+async fn trust(engine: &Engine, container: &str, user: &str) -> Result<Survey, DockerError> {
+    let script = ExecSpec { container, command: ca::command(user), user: Some("0:0"), env: vec![], workdir: None };
+    let finished = engine.run(script).await?;
+    let survey = Survey::read(&finished.stdout).filter(|_| finished.code == 0);
+    survey.ok_or(DockerError::Provision { step: "trusting the bottle's CA", words: finished.stderr })
+}
+
+fn spec(plan: &Plan, image: &AgentImage, networks: &Networks, proxy: IpAddr) -> ContainerSpec {
+    let public = plan.env.public.iter().map(|(name, value)| format!("{name}={value}"));
+    let own = ca::variables().into_iter().map(|(name, value)| format!("{name}={value}"));
+    ContainerSpec {
+        name: Role::Agent.name(&plan.identity),
+        image: image.name.clone(),
+        hostname: plan.agent.to_string(),
+        labels: Role::Agent.labels(plan),
+        user: None,
+        entrypoint: IDLE.map(str::to_owned).to_vec(),
+        command: vec![],
+        // Ours come last: the later one of two wins, and the way out is not the manifest's to change.
+        env: public.chain(own).collect(),
+        network: Membership { network: networks.agent.name.clone(), aliases: vec![] },
+        hosts: vec![(PROXY_ALIAS.to_owned(), proxy)],
+        resolver: Resolver::Nobody,
+        root: Root::Writable,
+        first_process: FirstProcess::Init,
+        input: Input::Closed,
+        limits: LIMITS,
+    }
+}
+
+impl Agent {
+    /// Runs the agent's command on this terminal until it ends; its exit code.
+    pub(super) async fn attach(&self, engine: &Engine, plan: &Plan) -> Result<i64, DockerError> {
+        let console = terminal::console();
+        let session = engine.attach(self.command(plan), console).await?;
+        let is_terminal = matches!(console, Console::Terminal(_));
+        let _raw = is_terminal.then(RawMode::enter).transpose().map_err(EngineError::Terminal)?;
+        let Session { input, output, handle } = session;
+        tokio::select! {
+            shown = show(output, is_terminal.then_some(&handle)) => shown?,
+            never = type_into(input) => match never {},
+            never = follow_size(&handle, console) => match never {},
+        }
+        Ok(handle.code().await?)
+    }
+
+    fn command(&self, plan: &Plan) -> ExecSpec<'_> {
+        let secret = plan.env.secret.iter().map(|(name, value)| format!("{name}={}", value.expose()));
+        let jvm = ca::jvm_variable(self.survey.jvm).map(|(name, value)| format!("{name}={value}"));
+        let term = std::env::var("TERM").ok().map(|term| format!("TERM={term}"));
+        ExecSpec {
+            container: &self.container,
+            command: plan.command.argv(&prompt::path(&self.survey.account)),
+            user: None,
+            env: term.into_iter().chain(secret).chain(jvm).collect(),
+            workdir: Some(self.workdir.clone()),
+        }
+    }
+}
+
+/// Copies the agent's output to ours until it ends. The first of it tells that the program runs: the moment from which a
+/// terminal takes a size.
+async fn show(
+    mut output: impl futures_util::Stream<Item = Result<Output, EngineError>> + Unpin,
+    mut unsized_terminal: Option<&SessionHandle>,
+) -> Result<(), EngineError> {
+    let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
+    while let Some(chunk) = output.try_next().await? {
+        if let Some(handle) = unsized_terminal.take() {
+            handle.resize(terminal::size()).await?;
+        }
+        let shown = match chunk {
+            Output::Out(bytes) => write(&mut stdout, &bytes).await,
+            Output::Err(bytes) => write(&mut stderr, &bytes).await,
+        };
+        shown.map_err(EngineError::Terminal)?;
+    }
+    Ok(())
+}
+
+async fn write(to: &mut (impl tokio::io::AsyncWrite + Unpin), bytes: &[u8]) -> std::io::Result<()> {
+    to.write_all(bytes).await?;
+    to.flush().await
+}
+
+/// Sends what is typed, then the end of it. Does not return: a program may go on without input.
+async fn type_into(mut input: impl tokio::io::AsyncWrite + Unpin) -> Never {
+    let mut typed = terminal::typed();
+    while let Some(bytes) = typed.recv().await {
+        if write(&mut input, &bytes).await.is_err() {
+            break;
+        }
+    }
+    let _ = input.shutdown().await;
+    std::future::pending().await
+}
+
+/// Tells the agent's terminal each new size of ours. Does not return.
+async fn follow_size(handle: &SessionHandle, console: Console) -> Never {
+    if let (Console::Terminal(_), Ok(mut changed)) = (console, signal(SignalKind::window_change())) {
+        while changed.recv().await.is_some() {
+            // A program that has just ended has no size; its output says so next.
+            let _ = handle.resize(terminal::size()).await;
+        }
+    }
+    std::future::pending().await
+}
+
+/// What a future yields that does not return.
+enum Never {}
+
+/// The container's own process: the agent is an exec beside it, so that its secrets are nowhere in the engine's store.
+const IDLE: [&str; 2] = ["sleep", "infinity"];
+
+const LIMITS: Limits = Limits { processes: 4096, memory_bytes: 8 << 30 };

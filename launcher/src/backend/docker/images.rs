@@ -1,0 +1,190 @@
+//! The images of a bottle: found by name, or built from files that this program carries. A tag is the hash of everything
+//! that goes into the image, so an existing tag is the right image and is never built again.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use ring::digest::{Context, SHA256};
+
+use super::DockerError;
+use super::elf;
+use super::engine::images::ImageFacts;
+use super::engine::{Engine, EngineError};
+use super::names::Role;
+use crate::archive::{Archive, Owner};
+use crate::pipelock;
+use crate::plan::Plan;
+use crate::printer::Printer;
+use crate::provision::ProvisionError;
+
+/// The images that one bottle runs on.
+pub(super) struct Images {
+    pub(super) agent: AgentImage,
+    pub(super) egress_proxy: String,
+    pub(super) pipelock: Option<String>,
+}
+
+pub(super) struct AgentImage {
+    pub(super) name: String,
+    pub(super) facts: ImageFacts,
+}
+
+/// Makes sure of every image that `plan` needs.
+pub(super) async fn ensure(engine: &Engine, plan: &Plan, printer: Printer) -> Result<Images, DockerError> {
+    let workshop = Workshop { engine, printer };
+    let pipelock = async { if plan.dlp.asks_pipelock() { workshop.pipelock(plan).await.map(Some) } else { Ok(None) } };
+    let (agent, egress_proxy, pipelock) =
+        tokio::try_join!(workshop.agent(plan), workshop.egress_proxy(plan), pipelock)?;
+    Ok(Images { agent, egress_proxy, pipelock })
+}
+
+/// What can be known about the images before anything is built or pulled.
+pub(super) async fn probe(engine: &Engine, plan: &Plan) -> Result<(), DockerError> {
+    if plan.images.egress_proxy.is_none() {
+        static_binary(&proxy_binary()?)?;
+    }
+    if let Some(binary) = plan.images.pipelock_bin.as_deref().filter(|_| plan.dlp.asks_pipelock()) {
+        static_binary(binary)?;
+    }
+    if let Some(name) = &plan.images.agent
+        && let Some(facts) = engine.image(name).await?
+    {
+        refuse_root(name, &facts)?;
+    }
+    Ok(())
+}
+
+struct Workshop<'a> {
+    engine: &'a Engine,
+    printer: Printer,
+}
+
+impl Workshop<'_> {
+    async fn agent(&self, plan: &Plan) -> Result<AgentImage, DockerError> {
+        let name = match &plan.images.agent {
+            Some(image) => self.found_or_pulled(image).await?,
+            None => self.built(Role::Agent, AGENT_DOCKERFILE, vec![]).await?,
+        };
+        let facts = self.engine.image(&name).await?.unwrap_or_default();
+        refuse_root(&name, &facts)?;
+        Ok(AgentImage { name, facts })
+    }
+
+    async fn egress_proxy(&self, plan: &Plan) -> Result<String, DockerError> {
+        let image = match &plan.images.egress_proxy {
+            Some(image) => self.found_or_pulled(image).await?,
+            None => {
+                let binary = File::program("egress-proxy", static_binary(&proxy_binary()?)?);
+                self.built(Role::EgressProxy, PROXY_DOCKERFILE, vec![binary]).await?
+            }
+        };
+        let Some(upstream_ca) = &plan.egress.upstream_ca else { return Ok(image) };
+        self.with_file(Role::EgressProxy, &image, UPSTREAM_CA, upstream_ca).await
+    }
+
+    async fn pipelock(&self, plan: &Plan) -> Result<String, DockerError> {
+        let image = match (&plan.images.pipelock_bin, &plan.images.pipelock) {
+            (Some(path), _) => {
+                let binary = File::program("pipelock", static_binary(path)?);
+                self.built(Role::Pipelock, PIPELOCK_DOCKERFILE, vec![binary]).await?
+            }
+            (None, image) => {
+                let image = image.as_deref().unwrap_or(PUBLIC_PIPELOCK);
+                let found = self.found_or_pulled(image).await;
+                found.map_err(|source| DockerError::NoPipelock { image: image.to_owned(), source: Box::new(source) })?
+            }
+        };
+        let configuration = pipelock::configuration(&plan.egress.routes);
+        self.with_file(Role::Pipelock, &image, pipelock::CONFIGURATION, &configuration).await
+    }
+
+    async fn found_or_pulled(&self, image: &str) -> Result<String, EngineError> {
+        if self.engine.image(image).await?.is_none() {
+            self.printer.step(&format!("pulling {image}"));
+            self.engine.pull(image, |line| self.printer.step(&format!("  {line}"))).await?;
+        }
+        Ok(image.to_owned())
+    }
+
+    /// `base` with one more file at `path`, readable by everyone.
+    async fn with_file(&self, role: Role, base: &str, path: &str, content: &str) -> Result<String, DockerError> {
+        let dockerfile = format!("FROM {base}\nCOPY --chown=0:0 file {path}\n");
+        let file = File { name: "file", mode: 0o444, content: content.as_bytes().to_vec() };
+        self.built(role, &dockerfile, vec![file]).await
+    }
+
+    async fn built(&self, role: Role, dockerfile: &str, mut files: Vec<File>) -> Result<String, DockerError> {
+        files.push(File { name: "Dockerfile", mode: 0o444, content: dockerfile.as_bytes().to_vec() });
+        let image = format!("claude-bottle-{}:{}", role.label(), hash(&files));
+        if self.engine.image(&image).await?.is_none() {
+            self.printer.step(&format!("building {image}"));
+            let progress = |line: &str| {
+                if !line.is_empty() {
+                    self.printer.step(&format!("  {line}"));
+                }
+            };
+            self.engine.build(&image, &role.image_labels(), archive(&files)?, progress).await?;
+        }
+        Ok(image)
+    }
+}
+
+/// One file of a build context.
+struct File {
+    name: &'static str,
+    mode: u32,
+    content: Vec<u8>,
+}
+
+impl File {
+    fn program(name: &'static str, content: Vec<u8>) -> Self {
+        Self { name, mode: 0o555, content }
+    }
+}
+
+fn hash(files: &[File]) -> String {
+    let mut context = Context::new(&SHA256);
+    for file in files {
+        context.update(format!("{} {:o} {}\n", file.name, file.mode, file.content.len()).as_bytes());
+        context.update(&file.content);
+    }
+    let digest = context.finish();
+    digest.as_ref().iter().take(TAG_BYTES).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn archive(files: &[File]) -> Result<Vec<u8>, ProvisionError> {
+    let mut archive = Archive::default();
+    for file in files {
+        archive.file(file.name, file.mode, Owner::ROOT, &file.content).map_err(ProvisionError::Pack)?;
+    }
+    archive.finish().map_err(ProvisionError::Pack)
+}
+
+/// The proxy's binary lives beside this program.
+fn proxy_binary() -> Result<PathBuf, DockerError> {
+    let own = env::current_exe().and_then(std::fs::canonicalize).unwrap_or_default();
+    let path = own.with_file_name("egress-proxy");
+    if path.is_file() { Ok(path) } else { Err(DockerError::NoProxyBinary(path)) }
+}
+
+fn static_binary(path: &Path) -> Result<Vec<u8>, DockerError> {
+    let content = std::fs::read(path).map_err(|source| DockerError::ReadBinary { path: path.to_owned(), source })?;
+    if elf::is_static(&content) { Ok(content) } else { Err(DockerError::NotStatic(path.to_owned())) }
+}
+
+fn refuse_root(image: &str, facts: &ImageFacts) -> Result<(), DockerError> {
+    let user = facts.user.split(':').next().unwrap_or_default();
+    if matches!(user, "" | "root" | "0") { Err(DockerError::RootImage(image.to_owned())) } else { Ok(()) }
+}
+
+/// Where the proxy's image holds a company's own CA.
+pub(super) const UPSTREAM_CA: &str = "/upstream-ca.pem";
+
+const AGENT_DOCKERFILE: &str = include_str!("../../../../images/agent/Dockerfile");
+const PROXY_DOCKERFILE: &str = include_str!("../../../../images/egress-proxy/Dockerfile");
+const PIPELOCK_DOCKERFILE: &str = include_str!("../../../../images/pipelock/Dockerfile");
+
+/// The release that the configuration is written for.
+const PUBLIC_PIPELOCK: &str = "ghcr.io/luckypipewrench/pipelock:2.3.0";
+
+const TAG_BYTES: usize = 8;

@@ -1,0 +1,146 @@
+//! The order of a launch: images, networks, sidecars, agent; and the bottle that comes of it. What can happen at the same
+//! time does.
+
+use std::time::Instant;
+
+use time::{Duration, OffsetDateTime};
+use tokio_util::sync::CancellationToken;
+
+use shared::issuer::CertificateAuthority;
+
+use super::agent::{self, Agent};
+use super::engine::Engine;
+use super::engine::containers::ContainerInput;
+use super::names::Role;
+use super::teardown::{Created, Thing};
+use super::{DockerError, images, networks, sidecars};
+use crate::backend::{AgentExit, BackendError, Bottle};
+use crate::plan::{Plan, Supervise};
+use crate::printer::Printer;
+
+/// A bottle that is up.
+pub struct DockerBottle {
+    engine: Engine,
+    plan: Plan,
+    agent: Agent,
+    created: Created,
+    /// Held open: the proxy is told of rotated credentials here.
+    _proxy_input: ContainerInput,
+}
+
+/// Whether `plan` can be launched at all; creates nothing.
+pub(super) async fn probe(engine: &Engine, plan: &Plan) -> Result<(), DockerError> {
+    if !plan.git.is_empty() {
+        return Err(DockerError::NoSuchSidecar("git-gate"));
+    }
+    if plan.supervise == Supervise::On {
+        return Err(DockerError::NoSuchSidecar("supervise"));
+    }
+    images::probe(engine, plan).await
+}
+
+pub(super) async fn launch(
+    engine: Engine,
+    plan: Plan,
+    stop: &CancellationToken,
+    printer: Printer,
+) -> Result<DockerBottle, BackendError> {
+    let mut created = Created::default();
+    match bring_up(&engine, &plan, &mut created, stop, printer).await {
+        Ok((agent, input)) => Ok(DockerBottle { engine, plan, agent, created, _proxy_input: input }),
+        Err(error) => {
+            if let Err(left) = created.remove(&engine).await {
+                printer.complain(&format!("warning: {left}; `bottle cleanup` removes what is left\n"));
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn bring_up(
+    engine: &Engine,
+    plan: &Plan,
+    created: &mut Created,
+    stop: &CancellationToken,
+    printer: Printer,
+) -> Result<(Agent, ContainerInput), BackendError> {
+    probe(engine, plan).await?;
+    // Nothing is created by these, so they may be left at any point.
+    let images = unless_stopped(stop, images::ensure(engine, plan, printer)).await?;
+    let began = Instant::now();
+    let authority = authority()?;
+    let networks = networks::create(engine, plan, created).await.map_err(DockerError::from)?;
+    go_on(stop)?;
+
+    let proxy = Role::EgressProxy.name(&plan.identity);
+    let mut group = vec![Thing::Container(proxy)];
+    let inspector = images.pipelock.as_ref().zip(networks.inspection.as_ref());
+    if inspector.is_some() {
+        group.push(Thing::Container(Role::Pipelock.name(&plan.identity)));
+    }
+    created.register(group);
+    let pipelock = async {
+        match inspector {
+            Some((image, network)) => sidecars::start_pipelock(engine, plan, image, network).await,
+            None => Ok(()),
+        }
+    };
+    // Both are waited for, whatever fails: a request that is still under way would outlive the teardown.
+    let (proxy, pipelock) = tokio::join!(sidecars::start_proxy(engine, plan, &images, &networks, &authority), pipelock);
+    let (proxy, ()) = (proxy.map_err(DockerError::from)?, pipelock.map_err(DockerError::from)?);
+    go_on(stop)?;
+
+    created.register(vec![Thing::Container(Role::Agent.name(&plan.identity))]);
+    let ready = unless_stopped(stop, sidecars_ready(engine, plan));
+    let agent = agent::start(engine, plan, &images.agent, &networks, proxy.address, &authority);
+    let (ready, agent) = tokio::join!(ready, agent);
+    ready?;
+    let agent = agent?;
+    printer.step(&format!("CA fingerprint (SHA-256): {}", authority.fingerprint()));
+    printer.step(&format!("{} is up after {:.1} s", plan.identity, began.elapsed().as_secs_f32()));
+    Ok((agent, proxy.input))
+}
+
+async fn sidecars_ready(engine: &Engine, plan: &Plan) -> Result<(), DockerError> {
+    tokio::select! {
+        biased;
+        ready = sidecars::ready(engine, plan) => ready,
+        death = sidecars::died(engine, plan) => Err(death),
+    }
+}
+
+fn authority() -> Result<CertificateAuthority, DockerError> {
+    Ok(CertificateAuthority::create(OffsetDateTime::now_utc(), CA_VALIDITY)?)
+}
+
+fn go_on(stop: &CancellationToken) -> Result<(), BackendError> {
+    if stop.is_cancelled() { Err(BackendError::Interrupted) } else { Ok(()) }
+}
+
+async fn unless_stopped<T, E: Into<BackendError>>(
+    stop: &CancellationToken,
+    step: impl Future<Output = Result<T, E>>,
+) -> Result<T, BackendError> {
+    tokio::select! {
+        done = step => done.map_err(Into::into),
+        () = stop.cancelled() => Err(BackendError::Interrupted),
+    }
+}
+
+impl Bottle for DockerBottle {
+    async fn attach(&mut self, stop: &CancellationToken) -> Result<AgentExit, BackendError> {
+        let code = tokio::select! {
+            code = self.agent.attach(&self.engine, &self.plan) => code?,
+            death = sidecars::died(&self.engine, &self.plan) => return Err(death.into()),
+            () = stop.cancelled() => return Err(BackendError::Interrupted),
+        };
+        Ok(AgentExit(u8::try_from(code).unwrap_or(u8::MAX)))
+    }
+
+    async fn teardown(mut self) -> Result<(), BackendError> {
+        Ok(self.created.remove(&self.engine).await?)
+    }
+}
+
+/// Longer than any session, shorter than a mislaid copy would be of use.
+const CA_VALIDITY: Duration = Duration::days(7);

@@ -1,0 +1,164 @@
+//! The egress proxy and pipelock. What is secret goes to the proxy's standard input, and nowhere else.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use shared::contract::{
+    ADMIN_PORT, INNER_FACE_PORT, PIPELOCK_ALIAS, PIPELOCK_PORT, PROXY_ALIAS, PROXY_PORT, stdin_line,
+};
+use shared::issuer::CertificateAuthority;
+
+use super::DockerError;
+use super::engine::containers::{
+    ContainerInput, ContainerSpec, FirstProcess, Input, Limits, Membership, Resolver, Root,
+};
+use super::engine::exec::ExecSpec;
+use super::engine::{Engine, EngineError};
+use super::images::{Images, UPSTREAM_CA};
+use super::names::Role;
+use super::networks::{Network, Networks};
+use crate::pipelock;
+use crate::plan::Plan;
+
+/// A proxy that runs; it may still be getting ready.
+pub(super) struct Proxy {
+    pub(super) address: IpAddr,
+    /// Stays open as long as the bottle lives: the way of a reload or a rotation.
+    pub(super) input: ContainerInput,
+}
+
+pub(super) async fn start_proxy(
+    engine: &Engine,
+    plan: &Plan,
+    images: &Images,
+    networks: &Networks,
+    authority: &CertificateAuthority,
+) -> Result<Proxy, EngineError> {
+    let name = Role::EgressProxy.name(&plan.identity);
+    let place = |network: &Network| membership(network, PROXY_ALIAS);
+    engine
+        .create_container(ContainerSpec {
+            command: arguments(plan, networks),
+            input: Input::Open,
+            ..sidecar(Role::EgressProxy, plan, &images.egress_proxy, place(&networks.egress), PROXY_LIMITS)
+        })
+        .await?;
+    for network in [Some(&networks.agent), networks.inspection.as_ref()].into_iter().flatten() {
+        engine.connect_container(&name, place(network)).await?;
+    }
+    let mut input = engine.input(&name).await?;
+    engine.start_container(&name).await?;
+    input.write(&document(plan, authority)).await?;
+    Ok(Proxy { address: engine.address(&name, &networks.agent.name).await?, input })
+}
+
+pub(super) async fn start_pipelock(
+    engine: &Engine,
+    plan: &Plan,
+    image: &str,
+    network: &Network,
+) -> Result<(), EngineError> {
+    let command = ["run", "--config", pipelock::CONFIGURATION].map(str::to_owned).to_vec();
+    let place = membership(network, PIPELOCK_ALIAS);
+    engine
+        .create_container(ContainerSpec { command, ..sidecar(Role::Pipelock, plan, image, place, PIPELOCK_LIMITS) })
+        .await?;
+    engine.start_container(&Role::Pipelock.name(&plan.identity)).await
+}
+
+/// Returns when the proxy answers and, where it asks pipelock, pipelock has refused what it must and passed what it must.
+pub(super) async fn ready(engine: &Engine, plan: &Plan) -> Result<(), DockerError> {
+    let container = Role::EgressProxy.name(&plan.identity);
+    let command = [PROGRAM, "healthcheck", "--wait", READY_SECONDS].map(str::to_owned).to_vec();
+    let check = ExecSpec { container: &container, command, user: None, env: vec![], workdir: None };
+    let finished = engine.run(check).await?;
+    if finished.code == 0 {
+        return Ok(());
+    }
+    let words = [finished.stderr, engine.last_words(&container).await].join("\n").trim().to_owned();
+    Err(DockerError::NotReady { container, words })
+}
+
+/// Returns when a sidecar has ended, which it must not while the bottle lives.
+pub(super) async fn died(engine: &Engine, plan: &Plan) -> DockerError {
+    let proxy = Role::EgressProxy.name(&plan.identity);
+    if !plan.dlp.asks_pipelock() {
+        return obituary(engine, proxy).await;
+    }
+    tokio::select! {
+        death = obituary(engine, proxy) => death,
+        death = obituary(engine, Role::Pipelock.name(&plan.identity)) => death,
+    }
+}
+
+async fn obituary(engine: &Engine, container: String) -> DockerError {
+    match engine.stopped(&container).await {
+        Ok(code) => {
+            let words = engine.last_words(&container).await;
+            DockerError::SidecarDied { container, code, words }
+        }
+        Err(error) => error.into(),
+    }
+}
+
+fn arguments(plan: &Plan, networks: &Networks) -> Vec<String> {
+    let listen = |network: &Network, port: u16| format!("{}:{port}", network.subnet);
+    let mut arguments = vec!["run".to_owned(), "--stdin".to_owned()];
+    let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
+    option("--listen", listen(&networks.agent, PROXY_PORT));
+    option("--admin", format!("127.0.0.1:{ADMIN_PORT}"));
+    option("--scan", if plan.dlp.scans() { "block" } else { "off" }.to_owned());
+    if let Some(network) = &networks.inspection {
+        option("--inspect", format!("http://{PIPELOCK_ALIAS}:{PIPELOCK_PORT}"));
+        option("--inspect-listen", listen(network, INNER_FACE_PORT));
+    }
+    for range in &plan.egress.allow_cidr {
+        option("--allow-upstream-cidr", range.to_string());
+    }
+    if plan.egress.upstream_ca.is_some() {
+        option("--upstream-ca", UPSTREAM_CA.to_owned());
+    }
+    arguments
+}
+
+fn document(plan: &Plan, authority: &CertificateAuthority) -> String {
+    let tokens = plan.egress.tokens.iter().map(|token| (token.slot.clone(), token.value.expose()));
+    let stand_ins = plan.egress.placeholders.iter().map(|stand_in| (stand_in.slot.clone(), stand_in.value.as_str()));
+    let secrets: BTreeMap<String, &str> = tokens.chain(stand_ins).collect();
+    let key = authority.key_pem();
+    stdin_line(Some(plan.egress.routes.to_json()), Some((authority.cert_pem(), &key)), &secrets)
+}
+
+fn membership(network: &Network, alias: &str) -> Membership {
+    Membership { network: network.name.clone(), aliases: vec![alias.to_owned()] }
+}
+
+fn sidecar(role: Role, plan: &Plan, image: &str, network: Membership, limits: Limits) -> ContainerSpec {
+    ContainerSpec {
+        name: role.name(&plan.identity),
+        image: image.to_owned(),
+        hostname: role.label().to_owned(),
+        labels: role.labels(plan),
+        user: Some(NOBODY.to_owned()),
+        entrypoint: vec![],
+        command: vec![],
+        env: vec![],
+        network,
+        hosts: vec![],
+        resolver: Resolver::Engine,
+        root: Root::ReadOnly,
+        first_process: FirstProcess::Command,
+        input: Input::Closed,
+        limits,
+    }
+}
+
+/// Whatever an image says of itself, a sidecar has no rights.
+const NOBODY: &str = "65532:65532";
+
+const PROGRAM: &str = "/egress-proxy";
+const READY_SECONDS: &str = "20";
+
+/// The inspection's budget for content is 256 MiB; the rest is connections.
+const PROXY_LIMITS: Limits = Limits { processes: 256, memory_bytes: 768 << 20 };
+const PIPELOCK_LIMITS: Limits = Limits { processes: 256, memory_bytes: 1 << 30 };

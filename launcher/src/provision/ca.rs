@@ -1,0 +1,125 @@
+//! The bottle's CA in the agent's trust: the certificate, the script that puts it into the system's store (Debian, Alpine,
+//! RHEL) and a JVM's, and the variables by which programs with a store of their own find it. Never holds the CA's key.
+
+use std::io;
+
+use shared::contract::{PROXY_ALIAS, PROXY_PORT};
+
+use super::Account;
+use crate::archive::{Archive, Owner};
+
+/// The certificate, as an archive for `/`.
+pub fn archive(cert_pem: &str) -> io::Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    archive.folder(FOLDER.trim_start_matches('/'), 0o755, Owner::ROOT)?;
+    archive.file(CERTIFICATE.trim_start_matches('/'), 0o444, Owner::ROOT, cert_pem.as_bytes())?;
+    archive.finish()
+}
+
+/// The command that makes the system trust the certificate; run as root. What it prints is for [`Survey::read`].
+pub fn command(user: &str) -> Vec<String> {
+    ["/bin/sh", "-c", SCRIPT, "trust", user].map(str::to_owned).to_vec()
+}
+
+/// What the script found out about the agent's image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survey {
+    pub account: Account,
+    pub jvm: Jvm,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jvm {
+    /// There is one, and a trust store for it.
+    Trusting,
+    Absent,
+}
+
+impl Survey {
+    /// Reads the script's `account UID GID HOME` and `jvm` lines.
+    pub fn read(text: &str) -> Option<Self> {
+        let account = text.lines().find_map(|line| line.strip_prefix("account "))?;
+        let mut words = account.splitn(3, ' ');
+        let owner = Owner { user: words.next()?.parse().ok()?, group: words.next()?.parse().ok()? };
+        let home = words.next().filter(|home| home.starts_with('/') && home.len() > 1)?.to_owned();
+        let jvm = if text.lines().any(|line| line == "jvm") { Jvm::Trusting } else { Jvm::Absent };
+        Some(Self { account: Account { owner, home }, jvm })
+    }
+}
+
+/// The agent's proxy and trust variables. Those that *replace* a program's store name the combined bundle.
+pub fn variables() -> Vec<(&'static str, String)> {
+    let proxy = format!("http://{PROXY_ALIAS}:{PROXY_PORT}");
+    let mut variables = Vec::new();
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
+        variables.push((name, proxy.clone()));
+    }
+    for name in ["NO_PROXY", "no_proxy"] {
+        variables.push((name, NOT_PROXIED.to_owned()));
+    }
+    for name in BUNDLE_VARIABLES {
+        variables.push((name, BUNDLE.to_owned()));
+    }
+    variables.push(("NODE_EXTRA_CA_CERTS", CERTIFICATE.to_owned()));
+    variables.push(("DENO_CERT", CERTIFICATE.to_owned()));
+    variables.push(("NODE_USE_ENV_PROXY", "1".to_owned()));
+    variables
+}
+
+/// A JVM reads neither of the above. It reports this variable on stderr at every start, so it is set where one is.
+pub fn jvm_variable(jvm: Jvm) -> Option<(&'static str, String)> {
+    let options = format!(
+        "-Dhttp.proxyHost={PROXY_ALIAS} -Dhttp.proxyPort={PROXY_PORT} -Dhttps.proxyHost={PROXY_ALIAS} \
+         -Dhttps.proxyPort={PROXY_PORT} -Dhttp.nonProxyHosts=localhost|127.* -Djavax.net.ssl.trustStore={JVM_STORE} \
+         -Djavax.net.ssl.trustStorePassword=changeit"
+    );
+    (jvm == Jvm::Trusting).then_some(("JAVA_TOOL_OPTIONS", options))
+}
+
+const BUNDLE_VARIABLES: [&str; 8] = [
+    "AWS_CA_BUNDLE",
+    "CARGO_HTTP_CAINFO",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "UV_SSL_CERT_FILE",
+];
+
+const NOT_PROXIED: &str = "localhost,127.0.0.1,::1,git-gate,supervise";
+
+const FOLDER: &str = "/usr/local/share/claude-bottle";
+const CERTIFICATE: &str = "/usr/local/share/claude-bottle/ca.crt";
+/// The system's anchors and ours.
+const BUNDLE: &str = "/usr/local/share/claude-bottle/ca-bundle.crt";
+const JVM_STORE: &str = "/usr/local/share/claude-bottle/cacerts";
+
+const SCRIPT: &str = include_str!("ca/trust.sh");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_speaks_of_the_paths_that_the_variables_name() {
+        for path in [FOLDER, "ca.crt", "ca-bundle.crt", "cacerts"] {
+            assert!(SCRIPT.contains(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_account_with_a_space_in_its_home_is_read_whole() {
+        let survey = Survey::read("jvm\naccount 1000 1001 /home/a b\n").unwrap();
+        assert_eq!(survey.account.owner, Owner { user: 1000, group: 1001 });
+        assert_eq!(survey.account.home, "/home/a b");
+        assert_eq!(survey.jvm, Jvm::Trusting);
+    }
+
+    #[test]
+    fn an_account_without_a_home_of_its_own_is_none() {
+        assert_eq!(Survey::read("account 1000 1000 /\n"), None);
+        assert_eq!(Survey::read("account root 0 /root\n"), None);
+        assert_eq!(Survey::read(""), None);
+    }
+}

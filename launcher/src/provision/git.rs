@@ -1,0 +1,45 @@
+//! Git in the bottle: every upstream of the manifest is rewritten to git-gate, which alone holds the keys.
+
+use std::fmt::Write as _;
+use std::io;
+
+use shared::contract::GIT_GATE_ALIAS;
+
+use super::{Account, at_home};
+use crate::archive::Archive;
+use crate::plan::GitRemote;
+
+pub(super) fn add(archive: &mut Archive, account: &Account, remotes: &[GitRemote]) -> io::Result<()> {
+    if remotes.is_empty() {
+        return Ok(());
+    }
+    archive.file(&at_home(account, ".gitconfig"), 0o644, account.owner, rewrites(remotes).as_bytes())
+}
+
+fn rewrites(remotes: &[GitRemote]) -> String {
+    let mut text = String::new();
+    for remote in remotes {
+        let _ = writeln!(text, "[url \"git://{GIT_GATE_ALIAS}/{}.git\"]", remote.name);
+        let _ = writeln!(text, "\tinsteadOf = {}", remote.upstream);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstream_is_rewritten_to_the_gate() {
+        let remote = GitRemote {
+            name: "infra".to_owned(),
+            upstream: "ssh://git@git.example.net:30009/acme/infra.git".to_owned(),
+            identity_file: "/dev/null".into(),
+            known_host_key: String::new(),
+            extra_hosts: vec![],
+        };
+        let expected =
+            "[url \"git://git-gate/infra.git\"]\n\tinsteadOf = ssh://git@git.example.net:30009/acme/infra.git\n";
+        assert_eq!(rewrites(&[remote]), expected);
+    }
+}
