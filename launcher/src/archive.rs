@@ -1,6 +1,7 @@
 //! Tar archives in memory, the same bytes for the same input: what is copied into images and containers travels as one.
 
 use std::io;
+use std::path::Path;
 
 use tar::{Builder, EntryType, Header};
 
@@ -15,6 +16,21 @@ impl Owner {
     pub const ROOT: Self = Self { user: 0, group: 0 };
 }
 
+/// What a file is on the other side, but for its name and content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    pub mode: u32,
+    pub owner: Owner,
+    /// Seconds since 1970. What is made here rather than copied has 0, so that the same content is the same archive.
+    pub modified: u64,
+}
+
+impl Facts {
+    pub fn new(mode: u32, owner: Owner) -> Self {
+        Self { mode, owner, modified: 0 }
+    }
+}
+
 pub struct Archive {
     builder: Builder<Vec<u8>>,
 }
@@ -27,21 +43,21 @@ impl Default for Archive {
 
 impl Archive {
     /// A regular file. `path` is relative to where the archive is unpacked; one that leads out of there is an error.
-    pub fn file(&mut self, path: &str, mode: u32, owner: Owner, content: &[u8]) -> io::Result<()> {
-        let mut header = header(EntryType::Regular, mode, owner);
+    pub fn file(&mut self, path: &str, facts: Facts, content: &[u8]) -> io::Result<()> {
+        let mut header = header(EntryType::Regular, facts);
         header.set_size(content.len() as u64);
         self.builder.append_data(&mut header, path, content)
     }
 
-    pub fn folder(&mut self, path: &str, mode: u32, owner: Owner) -> io::Result<()> {
-        let mut header = header(EntryType::Directory, mode, owner);
+    pub fn folder(&mut self, path: &str, facts: Facts) -> io::Result<()> {
+        let mut header = header(EntryType::Directory, facts);
         header.set_size(0);
         self.builder.append_data(&mut header, format!("{path}/"), io::empty())
     }
 
     /// A symbolic link, copied as it is: it may lead anywhere, for it is only followed on the other side.
-    pub fn link(&mut self, path: &str, target: &std::path::Path, owner: Owner) -> io::Result<()> {
-        let mut header = header(EntryType::Symlink, 0o777, owner);
+    pub fn link(&mut self, path: &str, target: &Path, facts: Facts) -> io::Result<()> {
+        let mut header = header(EntryType::Symlink, facts);
         header.set_size(0);
         self.builder.append_link(&mut header, path, target)
     }
@@ -51,12 +67,12 @@ impl Archive {
     }
 }
 
-fn header(kind: EntryType, mode: u32, owner: Owner) -> Header {
+fn header(kind: EntryType, facts: Facts) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
-    header.set_mode(mode);
-    header.set_uid(owner.user);
-    header.set_gid(owner.group);
-    header.set_mtime(0);
+    header.set_mode(facts.mode);
+    header.set_uid(facts.owner.user);
+    header.set_gid(facts.owner.group);
+    header.set_mtime(facts.modified);
     header
 }

@@ -6,13 +6,13 @@ use std::io;
 use shared::contract::{PROXY_ALIAS, PROXY_PORT};
 
 use super::Account;
-use crate::archive::{Archive, Owner};
+use crate::archive::{Archive, Facts, Owner};
 
 /// The certificate, as an archive for `/`.
 pub fn archive(cert_pem: &str) -> io::Result<Vec<u8>> {
     let mut archive = Archive::default();
-    archive.folder(FOLDER.trim_start_matches('/'), 0o755, Owner::ROOT)?;
-    archive.file(CERTIFICATE.trim_start_matches('/'), 0o444, Owner::ROOT, cert_pem.as_bytes())?;
+    archive.folder(FOLDER.trim_start_matches('/'), Facts::new(0o755, Owner::ROOT))?;
+    archive.file(CERTIFICATE.trim_start_matches('/'), Facts::new(0o444, Owner::ROOT), cert_pem.as_bytes())?;
     archive.finish()
 }
 

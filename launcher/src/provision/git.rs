@@ -6,14 +6,14 @@ use std::io;
 use shared::contract::GIT_GATE_ALIAS;
 
 use super::{Account, at_home};
-use crate::archive::Archive;
+use crate::archive::{Archive, Facts};
 use crate::plan::GitRemote;
 
 pub(super) fn add(archive: &mut Archive, account: &Account, remotes: &[GitRemote]) -> io::Result<()> {
     if remotes.is_empty() {
         return Ok(());
     }
-    archive.file(&at_home(account, ".gitconfig"), 0o644, account.owner, rewrites(remotes).as_bytes())
+    archive.file(&at_home(account, ".gitconfig"), Facts::new(0o644, account.owner), rewrites(remotes).as_bytes())
 }
 
 fn rewrites(remotes: &[GitRemote]) -> String {

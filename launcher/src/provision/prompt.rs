@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{Account, at_home};
-use crate::archive::Archive;
+use crate::archive::{Archive, Facts};
 
 /// Where the agent finds its prompt.
 pub fn path(account: &Account) -> String {
@@ -11,8 +11,8 @@ pub fn path(account: &Account) -> String {
 }
 
 pub(super) fn add(archive: &mut Archive, account: &Account, prompt: &str) -> io::Result<()> {
-    archive.folder(&at_home(account, FOLDER), 0o755, account.owner)?;
-    archive.file(&at_home(account, FILE), 0o644, account.owner, prompt.as_bytes())
+    archive.folder(&at_home(account, FOLDER), Facts::new(0o755, account.owner))?;
+    archive.file(&at_home(account, FILE), Facts::new(0o644, account.owner), prompt.as_bytes())
 }
 
 const FOLDER: &str = ".claude-bottle";

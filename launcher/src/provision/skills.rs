@@ -2,7 +2,7 @@
 //! carry a file from elsewhere on the host into the bottle.
 
 use super::{Account, ProvisionError, at_home};
-use crate::archive::Archive;
+use crate::archive::{Archive, Facts};
 use crate::plan::Skill;
 use crate::provision::workdir::copy;
 
@@ -11,7 +11,7 @@ pub(super) fn add(archive: &mut Archive, account: &Account, skills: &[Skill]) ->
         return Ok(());
     }
     for folder in [".claude", ".claude/skills"] {
-        archive.folder(&at_home(account, folder), 0o755, account.owner).map_err(ProvisionError::Pack)?;
+        archive.folder(&at_home(account, folder), Facts::new(0o755, account.owner)).map_err(ProvisionError::Pack)?;
     }
     for skill in skills {
         copy(archive, &skill.folder, &at_home(account, &format!(".claude/skills/{}", skill.name)), account.owner)?;

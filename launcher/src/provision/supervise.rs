@@ -6,7 +6,7 @@ use serde_json::json;
 use shared::contract::{SUPERVISE_ALIAS, SUPERVISE_PORT};
 
 use super::{Account, at_home};
-use crate::archive::Archive;
+use crate::archive::{Archive, Facts};
 use crate::plan::Supervise;
 
 pub(super) fn add(archive: &mut Archive, account: &Account, supervise: Supervise) -> io::Result<()> {
@@ -15,5 +15,5 @@ pub(super) fn add(archive: &mut Archive, account: &Account, supervise: Supervise
     }
     let url = format!("http://{SUPERVISE_ALIAS}:{SUPERVISE_PORT}/mcp");
     let settings = json!({ "mcpServers": { SUPERVISE_ALIAS: { "type": "http", "url": url } } });
-    archive.file(&at_home(account, ".claude.json"), 0o600, account.owner, settings.to_string().as_bytes())
+    archive.file(&at_home(account, ".claude.json"), Facts::new(0o600, account.owner), settings.to_string().as_bytes())
 }

@@ -11,7 +11,7 @@ use super::elf;
 use super::engine::images::ImageFacts;
 use super::engine::{Engine, EngineError};
 use super::names::Role;
-use crate::archive::{Archive, Owner};
+use crate::archive::{Archive, Facts, Owner};
 use crate::pipelock;
 use crate::plan::Plan;
 use crate::printer::Printer;
@@ -119,8 +119,8 @@ impl Workshop<'_> {
         if self.engine.image(&image).await?.is_none() {
             self.printer.step(&format!("building {image}"));
             let progress = |line: &str| {
-                if !line.is_empty() {
-                    self.printer.step(&format!("  {line}"));
+                if line.starts_with("Step ") {
+                    self.printer.step(&format!("  {}: {line}", role.label()));
                 }
             };
             self.engine.build(&image, &role.image_labels(), archive(&files)?, progress).await?;
@@ -155,7 +155,7 @@ fn hash(files: &[File]) -> String {
 fn archive(files: &[File]) -> Result<Vec<u8>, ProvisionError> {
     let mut archive = Archive::default();
     for file in files {
-        archive.file(file.name, file.mode, Owner::ROOT, &file.content).map_err(ProvisionError::Pack)?;
+        archive.file(file.name, Facts::new(file.mode, Owner::ROOT), &file.content).map_err(ProvisionError::Pack)?;
     }
     archive.finish().map_err(ProvisionError::Pack)
 }
