@@ -1,0 +1,32 @@
+# What there is to run. Each of these does its own set-up, shows what it does, and is quick the second time.
+
+.PHONY: demo test interop build lint setup clean-images
+
+# A short story on this machine: an origin, a bottle, and what the bottle's agent can and cannot do.
+demo:
+	@scripts/demo
+
+# Every test.
+test:
+	@scripts/test
+
+# The tests that speak to pipelock, against the real one (PIPELOCK_BIN, or its image).
+interop:
+	@scripts/interop
+
+# Static `bottle` and `egress-proxy` in target/dist.
+build:
+	@scripts/build
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# A container engine and the test agent's image.
+setup:
+	@scripts/engine
+	@scripts/base-image >/dev/null
+
+# The images that bottles were built on; they are built again when needed.
+clean-images:
+	docker image ls -q --filter label=claude-bottle.role | sort -u | xargs -r docker image rm -f
