@@ -57,6 +57,11 @@ impl Host {
         Ok(Self { variables: Variables(variables), home: Home::new(home), user, folder })
     }
 
+    /// The same host, seen from another working directory.
+    pub fn in_folder(self, folder: PathBuf) -> Self {
+        Self { folder, ..self }
+    }
+
     /// A variable's value; an empty one counts as missing.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables.0.get(name).map(String::as_str).filter(|value| !value.is_empty())

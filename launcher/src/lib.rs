@@ -2,9 +2,13 @@
 
 pub mod archive;
 pub mod backend;
+mod cli;
+mod commands;
 pub mod diagnostics;
+mod exit;
 pub mod home;
 pub mod host;
+mod interrupt;
 pub mod manifest;
 pub mod name;
 pub mod pipelock;
@@ -16,3 +20,5 @@ pub mod resolve;
 pub mod secret;
 pub mod spec;
 pub mod state;
+
+pub use cli::main;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `bottle` command.
+
+fn main() -> std::process::ExitCode {
+    launcher::main()
+}

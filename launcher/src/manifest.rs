@@ -88,7 +88,7 @@ impl<'h> Manifests<'h> {
         };
         match (agent, bottle) {
             (Some(agent), Some(bottle)) => Ok((agent, bottle)),
-            _ => Err(problems.into_error().into()),
+            _ => Err(InvalidManifest(problems.into_reports()).into()),
         }
     }
 
@@ -100,7 +100,7 @@ impl<'h> Manifests<'h> {
         let source = self.read(&file.path)?;
         let mut problems = Problems::default();
         let agent = Agent::decode(&file.name, &source, &mut problems);
-        agent.ok_or_else(|| problems.into_error().into())
+        agent.ok_or_else(|| InvalidManifest(problems.into_reports()).into())
     }
 
     pub fn bottle_names(&self) -> Vec<BottleName> {

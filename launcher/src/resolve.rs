@@ -13,7 +13,7 @@ use crate::manifest::agent::Agent;
 use crate::manifest::bottle::Bottle;
 use crate::manifest::env::{self, Assignment, Value};
 use crate::manifest::git::GitEntry;
-use crate::manifest::source::{InvalidManifest, Placed, Problems};
+use crate::manifest::source::{Placed, Problems, Unmet};
 use crate::name::{SkillName, Variable};
 use crate::plan::{
     AgentCommand, AgentEnv, AgentProgram, GitRemote, Images, Paths, Plan, Question, Session, Skill, Supervise,
@@ -24,13 +24,7 @@ use crate::state::Identity;
 
 /// # Errors
 /// Missing variables, skills, key files; placeholders that collide.
-pub fn resolve(
-    spec: &Spec,
-    agent: &Agent,
-    bottle: &Bottle,
-    host: &Host,
-    identity: Identity,
-) -> Result<Plan, InvalidManifest> {
+pub fn resolve(spec: &Spec, agent: &Agent, bottle: &Bottle, host: &Host, identity: Identity) -> Result<Plan, Unmet> {
     let mut problems = Problems::default();
     let mut env = agent_env(&bottle.env, host, &mut problems);
     let egress = egress::resolve(bottle, host, &identity, &mut problems);
@@ -45,7 +39,7 @@ pub fn resolve(
     let skills = agent.skills.iter().filter_map(|skill| find_skill(skill, host, &mut problems)).collect();
     let git = bottle.git.iter().filter_map(|entry| git_remote(entry, host, &mut problems)).collect();
     if !problems.is_empty() {
-        return Err(problems.into_error());
+        return Err(Unmet(problems.into_reports()));
     }
     Ok(Plan {
         paths: paths(&host.home, &identity),

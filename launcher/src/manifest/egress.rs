@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use shared::routes::{CredentialSource, Dialect, Route, decode_entry};
+use shared::routes::{CredentialSource, Dialect, PathRule, Route, decode_entry};
 use shared::yaml::{Diagnostics, Located, Node, suggestion};
 
 use super::source::{Placed, Source};
@@ -161,6 +161,15 @@ pub fn host_variable(route: &Route) -> Option<&str> {
     match &route.auth.as_ref()?.source {
         CredentialSource::HostVariable(name) => Some(name),
         CredentialSource::Env(_) | CredentialSource::File(_) => None,
+    }
+}
+
+/// A path rule as a human reads it: a prefix as it stands, anything else with its kind.
+pub fn path_text(rule: &PathRule) -> String {
+    match rule {
+        PathRule::Exact(path) => format!("={path}"),
+        PathRule::Prefix(path) => path.clone(),
+        PathRule::Regex { source, .. } => format!("~{source}"),
     }
 }
 

@@ -89,9 +89,19 @@ impl Problems {
     }
 
     /// One report for each file.
-    pub fn into_error(self) -> InvalidManifest {
-        let reports = self.0.into_iter().map(|(source, log)| log.report(source.shown.clone(), &source.text));
-        InvalidManifest(reports.collect())
+    pub fn into_reports(self) -> Vec<Report> {
+        self.0.into_iter().map(|(source, log)| log.report(source.shown.clone(), &source.text)).collect()
+    }
+}
+
+/// Valid manifests that ask for what this host does not have.
+#[derive(Debug, Error)]
+#[error("the manifest asks for what this host does not have{}", count(.0))]
+pub struct Unmet(pub Vec<Report>);
+
+impl Explain for Unmet {
+    fn details(&self) -> Option<String> {
+        Some(joined(&self.0))
     }
 }
 
@@ -102,18 +112,24 @@ pub struct InvalidManifest(pub Vec<Report>);
 
 impl Explain for InvalidManifest {
     fn details(&self) -> Option<String> {
-        let reports: Vec<String> = self.0.iter().map(Report::to_string).collect();
-        Some(reports.join("\n\n"))
+        Some(joined(&self.0))
     }
 }
 
 fn summary(reports: &[Report]) -> String {
-    let errors: usize = reports.iter().map(|report| report.diagnostics().iter().count()).sum();
-    match (errors, reports) {
-        (1, _) => "a manifest cannot be used as it is".to_owned(),
-        (_, [_]) => format!("a manifest cannot be used as it is: {errors} errors"),
-        _ => format!("{} manifests cannot be used as they are: {errors} errors", reports.len()),
+    match reports {
+        [_] => format!("a manifest cannot be used as it is{}", count(reports)),
+        _ => format!("{} manifests cannot be used as they are{}", reports.len(), count(reports)),
     }
+}
+
+fn count(reports: &[Report]) -> String {
+    let errors: usize = reports.iter().map(|report| report.diagnostics().iter().count()).sum();
+    if errors == 1 { String::new() } else { format!(": {errors} errors") }
+}
+
+fn joined(reports: &[Report]) -> String {
+    reports.iter().map(Report::to_string).collect::<Vec<_>>().join("\n\n")
 }
 
 /// The frontmatter's bytes and the first byte of the body.

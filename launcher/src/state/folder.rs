@@ -43,13 +43,16 @@ impl State {
         let (folder, queue) = (home.state(identity), home.queue(identity));
         make_folder(&home.states())?;
         let _all = lock_all(home)?;
+        let existed = folder.exists();
         make_folder(&folder)?;
         let lock = try_lock(&folder)?.ok_or_else(|| StateError::Running(identity.clone()))?;
         let state = Self { folder, queue, home: home.clone(), _lock: lock };
         match state.fill(metadata, kept) {
             Ok(()) => Ok(state),
             Err(error) => {
-                let _ = fs::remove_dir_all(&state.folder); // the first error is the one to tell
+                if !existed {
+                    let _ = fs::remove_dir_all(&state.folder); // the first error is the one to tell
+                }
                 Err(error)
             }
         }

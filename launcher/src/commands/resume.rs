@@ -1,0 +1,33 @@
+//! `bottle resume`: the launch that was recorded, again, under the same identity.
+
+use super::session::{self, Consent, Launch};
+use crate::cli::ResumeArgs;
+use crate::diagnostics::Failure;
+use crate::exit::Exit;
+use crate::host::Host;
+use crate::manifest::Manifests;
+use crate::plan::{AgentProgram, Session};
+use crate::printer::Printer;
+use crate::resolve::resolve;
+use crate::state::{Kept, StateError, States};
+
+pub(super) fn run(args: &ResumeArgs, host: Host, printer: Printer) -> Result<Exit, Failure> {
+    let states = States(&host.home);
+    let metadata = states.metadata(&args.identity)?;
+    if states.live()?.contains(&args.identity) {
+        return Err(StateError::Running(args.identity.clone()).into());
+    }
+    if !states.kept()?.contains(&args.identity) {
+        return Err(StateError::NotKept(args.identity.clone()).into());
+    }
+    let spec = metadata.spec().ok_or_else(|| StateError::NotKept(args.identity.clone()))?;
+    let (identity, yes) = (args.identity.clone(), args.yes);
+    let host = host.in_folder(metadata.folder);
+    let (agent, bottle) = Manifests::new(&host).load(&spec.agent)?;
+    let mut plan = resolve(&spec, &agent, &bottle, &host, identity)?;
+    if let AgentProgram::ClaudeCode { session, .. } = &mut plan.command.program {
+        *session = Session::Continue;
+    }
+    let consent = if yes { Consent::Given } else { Consent::Ask };
+    session::run(Launch { spec, plan, consent, kept: Kept::Yes }, &host, printer)
+}

@@ -1,0 +1,100 @@
+//! From a plan to an exit code: preflight, question, launch, attach, teardown. Whatever happens after the first resource was
+//! created, everything is removed again before this returns.
+
+use std::io::BufRead;
+
+use super::{CommandError, block_on};
+use crate::backend::{Backend, BackendError, Bottle};
+use crate::diagnostics::Failure;
+use crate::exit::Exit;
+use crate::host::Host;
+use crate::interrupt::Interrupts;
+use crate::plan::Plan;
+use crate::preflight::Preflight;
+use crate::printer::Printer;
+use crate::secret::Secret;
+use crate::spec::Spec;
+use crate::state::{Ended, Kept, Metadata, State};
+
+pub(super) struct Launch {
+    pub(super) spec: Spec,
+    pub(super) plan: Plan,
+    pub(super) consent: Consent,
+    pub(super) kept: Kept,
+}
+
+/// Whether the user agreed already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Consent {
+    Ask,
+    /// Nothing may be created.
+    DryRun,
+    /// `--yes`
+    Given,
+}
+
+pub(super) fn run(launch: Launch, host: &Host, printer: Printer) -> Result<Exit, Failure> {
+    printer.complain(&Preflight(&launch.plan).to_string());
+    if launch.consent == Consent::DryRun {
+        printer.step("dry run: nothing was created");
+        return Ok(Exit::Success);
+    }
+    block_on(on(&super::backend(host)?, launch, host, printer))
+}
+
+async fn on<B: Backend>(backend: &B, launch: Launch, host: &Host, printer: Printer) -> Result<Exit, Failure> {
+    let Launch { spec, mut plan, consent, kept } = launch;
+    backend.probe(&plan).await?;
+    if consent == Consent::Ask && !confirm("launch this agent?", printer) {
+        printer.step("not launched");
+        return Ok(Exit::Success);
+    }
+    answer_questions(&mut plan, printer)?;
+    let interrupts = Interrupts::listen().map_err(CommandError::Signals)?;
+    let metadata = Metadata::new(&spec, &plan, host.backend(), host.folder.clone());
+    let identity = plan.identity.clone();
+    let state = State::create(&host.home, &identity, &metadata, kept)?;
+    let outcome = live(backend, plan, &interrupts, printer).await;
+    let ended = state.end();
+    let exit = match (interrupts.received(), outcome) {
+        (Some(signal), Err(Failed(BackendError::Interrupted)) | Ok(_)) => Exit::Interrupted(signal),
+        (_, Err(Failed(error))) => return Err(error.into()),
+        (None, Ok(exit)) => exit,
+    };
+    if ended? == Ended::Kept {
+        printer
+            .step(&format!("state kept: `bottle resume {identity}` continues, `bottle cleanup {identity}` removes it"));
+    }
+    Ok(exit)
+}
+
+/// A backend's failure, its resources removed.
+struct Failed(BackendError);
+
+async fn live<B: Backend>(backend: &B, plan: Plan, interrupts: &Interrupts, printer: Printer) -> Result<Exit, Failed> {
+    let mut bottle = backend.launch(plan, &interrupts.stop, printer).await.map_err(Failed)?;
+    let attached = bottle.attach(&interrupts.stop).await;
+    let removed = bottle.teardown().await;
+    let exit = attached.map_err(Failed)?;
+    removed.map_err(Failed)?;
+    Ok(Exit::Agent(exit))
+}
+
+/// Asks on stderr and reads one line; anything but yes is no.
+pub(super) fn confirm(question: &str, printer: Printer) -> bool {
+    printer.complain(&format!("{question} [y/N] "));
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
+fn answer_questions(plan: &mut Plan, printer: Printer) -> Result<(), CommandError> {
+    for question in std::mem::take(&mut plan.env.questions) {
+        printer.complain(&format!("{} ({}): ", question.text, question.variable));
+        let answer = rpassword::read_password();
+        let value =
+            answer.map_err(|source| CommandError::NoTerminal { variable: question.variable.to_string(), source })?;
+        plan.env.secret.push((question.variable, Secret::new(value)));
+    }
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! The `bottle` command, built here so that tests find it.
+
+fn main() -> std::process::ExitCode {
+    launcher::main()
+}
