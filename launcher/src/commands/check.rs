@@ -66,7 +66,11 @@ fn as_text(verdict: &Result<Grant, Refusal>, request: &str, agent: &str, place: 
     }
 }
 
-fn as_json(verdict: &Result<Grant, Refusal>, decided_by: Option<&GrantedRoute>, place: Option<&str>) -> serde_json::Value {
+fn as_json(
+    verdict: &Result<Grant, Refusal>,
+    decided_by: Option<&GrantedRoute>,
+    place: Option<&str>,
+) -> serde_json::Value {
     let route = decided_by.map(|granted| granted.route.host.to_string());
     match verdict {
         Ok(grant) => json!({

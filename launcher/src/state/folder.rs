@@ -216,3 +216,75 @@ const LOCK: &str = ".lock";
 const METADATA: &str = "metadata.json";
 /// A file of this name makes a bottle's state outlive it.
 const PRESERVE: &str = "preserve";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixture {
+        _root: tempfile::TempDir,
+        home: Home,
+        metadata: Metadata,
+    }
+
+    fn fixture() -> Fixture {
+        let root = tempfile::tempdir().unwrap();
+        let metadata = serde_json::from_value(serde_json::json!({
+            "schema": "bottle-state/1", "identity": "a-00000", "agent": "a", "bottle": "b", "backend": "docker",
+            "started": "2026-01-01T00:00:00Z", "folder": "/", "dlp": null, "copied_folder": null,
+            "remote_control": false, "arguments": [],
+        }));
+        Fixture { home: Home::new(root.path().join("home")), _root: root, metadata: metadata.unwrap() }
+    }
+
+    fn identity(text: &str) -> Identity {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_living_bottle_is_no_orphan_and_leaves_nothing() {
+        let Fixture { home, metadata, .. } = &fixture();
+        let states = States(home);
+        let state = State::create(home, &identity("a-00000"), metadata, Kept::No).unwrap();
+        assert_eq!(states.live().unwrap(), [identity("a-00000")].into());
+        assert!(states.orphans().unwrap().is_empty());
+        assert!(matches!(states.remove(&identity("a-00000")), Err(StateError::Running(_))));
+        assert_eq!(state.end().unwrap(), Ended::Removed);
+        assert!(!home.state(&identity("a-00000")).exists() && !home.queue(&identity("a-00000")).exists());
+    }
+
+    #[test]
+    fn a_killed_bottle_is_an_orphan_until_removed() {
+        let Fixture { home, metadata, .. } = &fixture();
+        let states = States(home);
+        drop(State::create(home, &identity("a-00000"), metadata, Kept::No).unwrap()); // as the system does
+        assert_eq!(states.orphans().unwrap(), [identity("a-00000")].into());
+        states.remove(&identity("a-00000")).unwrap();
+        states.remove(&identity("a-00000")).unwrap();
+        assert!(states.orphans().unwrap().is_empty());
+    }
+
+    #[test]
+    fn kept_state_outlives_its_bottle_and_is_taken_up_again() {
+        let Fixture { home, metadata, .. } = &fixture();
+        let states = States(home);
+        let state = State::create(home, &identity("a-00000"), metadata, Kept::Yes).unwrap();
+        assert_eq!(state.end().unwrap(), Ended::Kept);
+        assert!(states.orphans().unwrap().is_empty());
+        assert_eq!(states.kept().unwrap(), [identity("a-00000")].into());
+        assert_eq!(states.metadata(&identity("a-00000")).unwrap(), *metadata);
+        let again = State::create(home, &identity("a-00000"), metadata, Kept::Yes).unwrap();
+        assert!(matches!(State::create(home, &identity("a-00000"), metadata, Kept::Yes), Err(StateError::Running(_))));
+        assert_eq!(again.end().unwrap(), Ended::Kept);
+    }
+
+    #[test]
+    fn folders_are_the_users_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let Fixture { home, metadata, .. } = &fixture();
+        let _state = State::create(home, &identity("a-00000"), metadata, Kept::No).unwrap();
+        for folder in [home.states(), home.state(&identity("a-00000")), home.queue(&identity("a-00000"))] {
+            assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700, "{}", folder.display());
+        }
+    }
+}
