@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::diagnostics::Explain;
-use crate::plan::Plan;
+use crate::plan::{Images, Plan};
 use crate::printer::Printer;
 use crate::state::Identity;
 
@@ -39,6 +39,12 @@ pub trait Backend: Sized {
     async fn cleanup(&self, orphans: &[Orphan]) -> Result<(), BackendError>;
 
     async fn list_active(&self) -> Result<Vec<ActiveBottle>, BackendError>;
+
+    /// Prints what the proxy of a running bottle recorded: records as data, messages to the human.
+    async fn logs(&self, identity: &Identity, extent: Extent, printer: Printer) -> Result<(), BackendError>;
+
+    /// What speaks for and against bottles on this machine. Never fails: a failure is a finding. Creates nothing.
+    async fn diagnose(&self, images: &Images) -> Vec<Finding>;
 }
 
 /// A bottle that is up.
@@ -84,8 +90,53 @@ pub struct ActiveBottle {
     pub running: Vec<String>,
 }
 
+/// How much of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Also what is yet to come, until the bottle ends.
+    Following,
+    SoFar,
+}
+
+/// One line of `bottle doctor`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    pub subject: &'static str,
+    pub health: Health,
+    pub text: String,
+    /// What to do about it.
+    pub fix: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// Bottles cannot start.
+    Bad,
+    Good,
+    /// Bottles start, with less.
+    Note,
+}
+
+impl Finding {
+    pub fn good(subject: &'static str, text: impl Into<String>) -> Self {
+        Self { subject, health: Health::Good, text: text.into(), fix: None }
+    }
+
+    pub fn note(subject: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { subject, health: Health::Note, text: text.into(), fix: Some(fix.into()) }
+    }
+
+    pub fn bad(subject: &'static str, error: &impl Explain) -> Self {
+        let cause = error.source().map(|cause| format!(" ({cause})")).unwrap_or_default();
+        Self { subject, health: Health::Bad, text: format!("{error}{cause}"), fix: error.hints().into_iter().next() }
+    }
+}
+
 #[derive(Debug, Error)]
 pub enum BackendError {
+    #[error("no bottle `{0}` runs")]
+    NotRunning(Identity),
     #[error(transparent)]
     Docker(#[from] docker::DockerError),
     #[error("interrupted")]
@@ -99,6 +150,7 @@ impl Explain for BackendError {
         match self {
             Self::Docker(error) => error.hints(),
             Self::Interrupted => vec![],
+            Self::NotRunning(_) => vec!["`bottle list active` shows what runs".to_owned()],
             Self::UnknownBackend(_) => vec!["`CLAUDE_BOTTLE_BACKEND` may be `docker`".to_owned()],
         }
     }

@@ -35,8 +35,12 @@ pub(crate) enum Verb {
     Info(InfoArgs),
     /// Explain which route and rule would decide a request, offline
     Check(CheckArgs),
+    /// Print what the proxy of a running bottle recorded
+    Logs(LogsArgs),
     /// Remove what killed bottles left behind
     Cleanup(CleanupArgs),
+    /// Look for what keeps bottles from starting here, and say the fix
+    Doctor(DoctorArgs),
     /// Write a first pair of manifests
     Init(InitArgs),
     /// Open a manifest in your editor, then say what is wrong with it
@@ -168,6 +172,28 @@ pub(crate) struct CheckArgs {
     /// A field of the request, for rules that look at fields
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<Field>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Print what the proxy of a running bottle recorded
+///
+/// One JSON record for each exchange on stdout, the proxy's messages on stderr.
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// As `bottle list active` shows it
+    pub(crate) identity: Identity,
+    /// Go on until the bottle ends
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+}
+
+/// Look for what keeps bottles from starting here, and say the fix
+///
+/// Exit code 125 when something does.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -3,10 +3,12 @@
 mod check;
 mod cleanup;
 mod completions;
+mod doctor;
 mod edit;
 mod info;
 mod init;
 mod list;
+mod logs;
 mod resume;
 mod schema;
 mod session;
@@ -34,10 +36,12 @@ pub(crate) fn run(verb: Verb, printer: Printer) -> Result<Exit, Failure> {
         Verb::Check(args) => check::run(&args, &host, printer),
         Verb::Cleanup(args) => cleanup::run(&args, &host, printer),
         Verb::Completions(args) => Ok(completions::run(&args, printer)),
+        Verb::Doctor(args) => doctor::run(&args, &host, printer),
         Verb::Edit(args) => edit::run(&args, &host, printer),
         Verb::Info(args) => info::run(&args, &host, printer),
         Verb::Init(args) => init::run(&args, &host, printer),
         Verb::List(args) => list::run(&args, &host, printer),
+        Verb::Logs(args) => logs::run(&args, &host, printer),
         Verb::Resume(args) => resume::run(&args, host, printer),
         Verb::Schema(args) => Ok(schema::run(&args, printer)),
         Verb::Start(args) => start::run(args, &host, printer),

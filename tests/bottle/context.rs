@@ -8,13 +8,13 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// A user who has nothing but what the test writes.
-pub struct Context {
+pub(crate) struct Context {
     root: TempDir,
     variables: Vec<(String, String)>,
 }
 
 impl Context {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().expect("a temporary folder");
         for folder in ["user", "work"] {
             std::fs::create_dir(root.path().join(folder)).expect("a folder");
@@ -23,7 +23,7 @@ impl Context {
     }
 
     /// A user with one agent `impl` in one bottle `dev`, and the variables that it needs.
-    pub fn with_agent() -> Self {
+    pub(crate) fn with_agent() -> Self {
         let mut context = Self::new();
         context.bottle("dev", DEV);
         context.agent("impl", "---\nbottle: dev\nskills: [review]\n---\n\nYou implement.\n");
@@ -34,46 +34,46 @@ impl Context {
         context
     }
 
-    pub fn bottle(&self, name: &str, text: &str) {
+    pub(crate) fn bottle(&self, name: &str, text: &str) {
         self.write(&format!("user/.claude-bottle/bottles/{name}.md"), text);
     }
 
-    pub fn agent(&self, name: &str, text: &str) {
+    pub(crate) fn agent(&self, name: &str, text: &str) {
         self.write(&format!("user/.claude-bottle/agents/{name}.md"), text);
     }
 
     /// Writes a file below the test's folder: `user/…` is the home, `work/…` the working directory.
-    pub fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.path(path);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
         std::fs::write(path, text).expect("a file");
     }
 
-    pub fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.root.path().join(path)
     }
 
-    pub fn set(&mut self, variable: &str, value: &str) {
+    pub(crate) fn set(&mut self, variable: &str, value: &str) {
         self.variables.push((variable.to_owned(), value.to_owned()));
     }
 
-    pub fn unset(&mut self, variable: &str) {
+    pub(crate) fn unset(&mut self, variable: &str) {
         self.variables.retain(|(name, _)| name != variable);
     }
 
     /// Runs `bottle` with nothing on stdin; exit code and both streams as one text.
-    pub fn run(&self, arguments: &[&str]) -> String {
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
         self.run_with_input(arguments, "")
     }
 
-    pub fn run_with_input(&self, arguments: &[&str], input: &str) -> String {
+    pub(crate) fn run_with_input(&self, arguments: &[&str], input: &str) -> String {
         let mut child = self.command(arguments).spawn().expect("bottle starts");
         // A child that reads nothing closes the pipe: no failure of the test.
         let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
         self.render(&child.wait_with_output().expect("bottle ends"))
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bottle-under-test"));
         command.args(arguments).env_clear().current_dir(self.path("work"));
         command.env("HOME", self.path("user")).env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -85,7 +85,7 @@ impl Context {
     }
 
     /// All files below a folder, to show what a command left.
-    pub fn files(&self, folder: &str) -> Vec<String> {
+    pub(crate) fn files(&self, folder: &str) -> Vec<String> {
         let mut files = vec![];
         collect(&self.path(folder), &mut files);
         let root = self.root.path();
@@ -93,7 +93,7 @@ impl Context {
         files.iter().filter_map(|file| Some(file.strip_prefix(root).ok()?.display().to_string())).collect()
     }
 
-    pub fn render(&self, output: &Output) -> String {
+    pub(crate) fn render(&self, output: &Output) -> String {
         let mut text = format!("exit code: {}\n", output.status.code().expect("an exit code"));
         for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
             let stream = String::from_utf8_lossy(bytes).replace(&self.root.path().display().to_string(), "[ROOT]");
@@ -111,7 +111,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-pub const DEV: &str = r#"---
+pub(crate) const DEV: &str = r#"---
 env:
   GIT_AUTHOR_NAME: Ada Example
   JIRA_USER: ${JIRA_USER}

@@ -3,6 +3,7 @@
 
 mod check;
 mod context;
+mod docs;
 mod examples;
 mod help;
 mod init;

@@ -3,6 +3,7 @@
 
 mod agent;
 mod cleanup;
+mod doctor;
 mod elf;
 mod engine;
 mod images;
@@ -16,15 +17,18 @@ mod terminal;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use shared::contract::LABEL_IDENTITY;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use self::engine::Engine;
 pub use self::engine::EngineError;
+use self::engine::inventory::Containers;
 pub use self::launch::DockerBottle;
-use super::{ActiveBottle, Backend, BackendError, Orphan};
+use self::names::Role;
+use super::{ActiveBottle, Backend, BackendError, Extent, Finding, Orphan};
 use crate::diagnostics::Explain;
-use crate::plan::Plan;
+use crate::plan::{Images, Plan};
 use crate::printer::Printer;
 use crate::state::Identity;
 
@@ -60,6 +64,19 @@ impl Backend for Docker {
 
     async fn list_active(&self) -> Result<Vec<ActiveBottle>, BackendError> {
         Ok(cleanup::active(&Engine::connect().await?).await?)
+    }
+
+    async fn logs(&self, identity: &Identity, extent: Extent, printer: Printer) -> Result<(), BackendError> {
+        let engine = Engine::connect().await?;
+        let proxy = Role::EgressProxy.name(identity);
+        if !engine.containers(LABEL_IDENTITY, Containers::Running).await?.iter().any(|found| found.name == proxy) {
+            return Err(BackendError::NotRunning(identity.clone()));
+        }
+        Ok(engine.logs(&proxy, extent, printer).await?)
+    }
+
+    async fn diagnose(&self, images: &Images) -> Vec<Finding> {
+        doctor::findings(images).await
     }
 }
 

@@ -3,8 +3,10 @@
 
 pub(crate) mod containers;
 pub(crate) mod exec;
+pub(crate) mod facts;
 pub(crate) mod images;
 pub(crate) mod inventory;
+mod logs;
 pub(crate) mod networks;
 
 use std::collections::BTreeMap;
@@ -108,6 +110,10 @@ pub enum EngineError {
     Exec { container: String, program: String, source: ApiError },
     #[error("cannot use this terminal")]
     Terminal(#[source] std::io::Error),
+    #[error("cannot read the log of container `{container}`")]
+    Logs { container: String, source: ApiError },
+    #[error("the engine does not describe itself")]
+    Describe(#[source] ApiError),
     #[error("cannot list {what}")]
     List { what: &'static str, source: ApiError },
 }

@@ -13,7 +13,7 @@ use super::engine::{Engine, EngineError};
 use super::names::Role;
 use crate::archive::{Archive, Facts, Owner};
 use crate::pipelock;
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::printer::Printer;
 use crate::provision::ProvisionError;
 
@@ -52,6 +52,45 @@ pub(super) async fn probe(engine: &Engine, plan: &Plan) -> Result<(), DockerErro
         refuse_root(name, &facts)?;
     }
     Ok(())
+}
+
+/// Where an image would come from.
+pub(super) enum Supply {
+    /// Built from this binary.
+    Binary(PathBuf),
+    Here(String),
+    /// Nobody knows whether the registry has it.
+    Pulled(String),
+}
+
+/// # Errors
+/// The proxy's image cannot be had.
+pub(super) async fn find_proxy(engine: &Engine, images: &plan::Images) -> Result<Supply, DockerError> {
+    match &images.egress_proxy {
+        Some(image) => found(engine, image).await,
+        None => {
+            let path = proxy_binary()?;
+            static_binary(&path)?;
+            Ok(Supply::Binary(path))
+        }
+    }
+}
+
+/// # Errors
+/// pipelock's image cannot be had.
+pub(super) async fn find_pipelock(engine: &Engine, images: &plan::Images) -> Result<Supply, DockerError> {
+    if let Some(path) = &images.pipelock_bin {
+        static_binary(path)?;
+        return Ok(Supply::Binary(path.clone()));
+    }
+    found(engine, images.pipelock.as_deref().unwrap_or(PUBLIC_PIPELOCK)).await
+}
+
+/// # Errors
+/// The engine does not say.
+pub(super) async fn found(engine: &Engine, image: &str) -> Result<Supply, DockerError> {
+    let found = engine.image(image).await?;
+    Ok(if found.is_some() { Supply::Here(image.to_owned()) } else { Supply::Pulled(image.to_owned()) })
 }
 
 struct Workshop<'a> {
