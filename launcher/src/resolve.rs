@@ -137,3 +137,120 @@ fn images(bottle: &Bottle, host: &Host) -> Images {
 fn paths(home: &Home, identity: &Identity) -> Paths {
     Paths { state: home.state(identity), queue: home.queue(identity), audit: home.audit() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use shared::routes::CredentialSource;
+
+    use super::*;
+    use crate::manifest::Manifests;
+    use crate::spec::{Control, Workdir};
+
+    /// The plan of one agent in one bottle, on a host that has these variables.
+    fn plan(bottle: &str, variables: &[(&str, &str)]) -> Plan {
+        let root = tempfile::tempdir().unwrap();
+        for (folder, name, text) in [("bottles", "b.md", bottle), ("agents", "a.md", "---\nbottle: b\n---\nPrompt.\n")]
+        {
+            let folder = root.path().join(".claude-bottle").join(folder);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join(name), text).unwrap();
+        }
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let mut variables: BTreeMap<String, String> = variables.iter().map(own).collect();
+        variables.insert("HOME".to_owned(), root.path().display().to_string());
+        let host = Host::new(variables, root.path().to_owned()).unwrap();
+        let spec = Spec {
+            agent: "a".parse().unwrap(),
+            dlp: None,
+            workdir: Workdir::Empty,
+            control: Control::Terminal,
+            arguments: vec!["--model".to_owned(), "opus".to_owned()],
+        };
+        let (agent, bottle) = Manifests::new(&host).load(&spec.agent).unwrap_or_else(|error| panic!("{error}"));
+        resolve(&spec, &agent, &bottle, &host, "a-00000".parse().unwrap()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    const TWO_TOKENS: &str = "---
+env: {LITERAL: text, FROM_HOST: '${SECRET}', ASKED: '?What'}
+egress_proxy:
+  defaults: off
+  routes:
+    - {host: a.example, auth: {scheme: Bearer, token_ref: ONE, placeholder: A_TOKEN}}
+    - {host: b.example, auth: {scheme: token, token_ref: TWO, placeholder: B_TOKEN}}
+    - {host: c.example, auth: {scheme: Bearer, token_ref: ONE, placeholder: A_TOKEN}}
+---
+";
+
+    #[test]
+    fn each_distinct_token_has_one_slot_in_the_order_of_declaration() {
+        let plan = plan(TWO_TOKENS, &[("ONE", "first-credential"), ("TWO", "second-credential"), ("SECRET", "hidden")]);
+        let slots: Vec<_> =
+            plan.egress.tokens.iter().map(|token| (token.slot.as_str(), token.source.as_str())).collect();
+        assert_eq!(slots, [("EGRESS_PROXY_TOKEN_0", "ONE"), ("EGRESS_PROXY_TOKEN_1", "TWO")]);
+        let sources: Vec<_> =
+            plan.egress.routes.iter().filter_map(|route| route.auth.clone()).map(|a| a.source).collect();
+        let slot = |index: usize| CredentialSource::Env(format!("EGRESS_PROXY_TOKEN_{index}"));
+        assert_eq!(sources, [slot(0), slot(1), slot(0)]);
+        assert_eq!(plan.egress.secrets()["EGRESS_PROXY_TOKEN_1"], "second-credential");
+    }
+
+    #[test]
+    fn the_agent_holds_stand_ins_and_no_credential() {
+        let plan = plan(TWO_TOKENS, &[("ONE", "first-credential"), ("TWO", "second-credential"), ("SECRET", "hidden")]);
+        let public: BTreeMap<_, _> =
+            plan.env.public.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(public["A_TOKEN"], plan.egress.secrets()["EGRESS_PROXY_PLACEHOLDER_0"]);
+        assert_ne!(public["A_TOKEN"], public["B_TOKEN"]);
+        assert_eq!(plan.egress.placeholders.len(), 2);
+        let secret: Vec<_> = plan.env.secret.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+        assert_eq!(secret, [("FROM_HOST", "hidden")]);
+        assert!(
+            public.values().chain(secret.iter().map(|(_, value)| value)).all(|value| !value.contains("credential"))
+        );
+    }
+
+    #[test]
+    fn the_table_for_the_proxy_names_no_variable_of_the_host() {
+        let plan = plan(TWO_TOKENS, &[("ONE", "first-credential"), ("TWO", "second-credential"), ("SECRET", "hidden")]);
+        let table = plan.egress.routes.to_json().to_string();
+        assert!(!table.contains("token_ref") && !table.contains("credential"), "{table}");
+        let mut log = shared::yaml::Diagnostics::default();
+        assert!(shared::routes::decode(&table, shared::routes::Dialect::Proxy, &mut log).is_some(), "{log:?}");
+    }
+
+    #[test]
+    fn what_is_asked_is_asked_later() {
+        let plan = plan(TWO_TOKENS, &[("ONE", "first-credential"), ("TWO", "second-credential"), ("SECRET", "hidden")]);
+        assert_eq!(plan.env.questions, [Question { variable: "ASKED".parse().unwrap(), text: "What".to_owned() }]);
+    }
+
+    #[test]
+    fn a_credential_for_claude_implies_its_stand_in_and_quiet() {
+        let route =
+            "---\negress_proxy: {routes: [{host: api.anthropic.com, auth: {scheme: Bearer, token_ref: T}}]}\n---\n";
+        let plan = plan(route, &[("T", "sk-ant-credential")]);
+        let names: Vec<&str> = plan.env.public.iter().map(|(name, _)| name.as_str()).collect();
+        assert!(names.contains(&"CLAUDE_CODE_OAUTH_TOKEN") && names.contains(&"DISABLE_TELEMETRY"), "{names:?}");
+        let argv = plan.command.argv("/p");
+        assert_eq!(
+            argv,
+            ["claude", "--dangerously-skip-permissions", "--append-system-prompt-file", "/p", "--model", "opus"]
+        );
+    }
+
+    #[test]
+    fn telemetry_is_left_alone_where_the_manifest_wants_it() {
+        let plan = plan("---\negress_proxy: {telemetry: true}\n---\n", &[]);
+        assert!(plan.env.public.is_empty());
+        assert_eq!(plan.egress.routes.iter().filter(|route| route.host.to_string() == "sentry.io").count(), 1);
+    }
+
+    #[test]
+    fn a_command_of_the_manifest_is_run_as_it_stands() {
+        let plan = plan("---\ncommand: [sh, -c, 'echo hi']\negress_proxy: {defaults: off}\n---\n", &[]);
+        assert_eq!(plan.command.argv("/p"), ["sh", "-c", "echo hi", "--model", "opus"]);
+        assert!(plan.env.public.is_empty() && plan.egress.routes.is_empty());
+    }
+}

@@ -75,9 +75,15 @@ async fn live<B: Backend>(backend: &B, plan: Plan, interrupts: &Interrupts, prin
     let mut bottle = backend.launch(plan, &interrupts.stop, printer).await.map_err(Failed)?;
     let attached = bottle.attach(&interrupts.stop).await;
     let removed = bottle.teardown().await;
-    let exit = attached.map_err(Failed)?;
-    removed.map_err(Failed)?;
-    Ok(Exit::Agent(exit))
+    match (attached, removed) {
+        (Ok(exit), Ok(())) => Ok(Exit::Agent(exit)),
+        (Ok(_), Err(left)) => Err(Failed(left)),
+        (Err(error), Ok(())) => Err(Failed(error)),
+        (Err(error), Err(left)) => {
+            printer.complain(&format!("warning: {left}; `bottle cleanup` removes what is left\n"));
+            Err(Failed(error))
+        }
+    }
 }
 
 /// Asks on stderr and reads one line; anything but yes is no.
