@@ -31,20 +31,19 @@ use crate::printer::Printer;
 /// # Errors
 /// Whatever the verb failed at.
 pub(crate) fn run(verb: Verb, printer: Printer) -> Result<Exit, Failure> {
-    let host = Host::current()?;
     match verb {
-        Verb::Check(args) => check::run(&args, &host, printer),
-        Verb::Cleanup(args) => cleanup::run(&args, &host, printer),
+        Verb::Check(args) => check::run(&args, &Host::current()?, printer),
+        Verb::Cleanup(args) => cleanup::run(&args, &Host::current()?, printer),
         Verb::Completions(args) => Ok(completions::run(&args, printer)),
-        Verb::Doctor(args) => doctor::run(&args, &host, printer),
-        Verb::Edit(args) => edit::run(&args, &host, printer),
-        Verb::Info(args) => info::run(&args, &host, printer),
-        Verb::Init(args) => init::run(&args, &host, printer),
-        Verb::List(args) => list::run(&args, &host, printer),
-        Verb::Logs(args) => logs::run(&args, &host, printer),
-        Verb::Resume(args) => resume::run(&args, host, printer),
+        Verb::Doctor(args) => doctor::run(&args, &Host::current()?, printer),
+        Verb::Edit(args) => edit::run(&args, &Host::current()?, printer),
+        Verb::Info(args) => info::run(&args, &Host::current()?, printer),
+        Verb::Init(args) => init::run(&args, &Host::current()?, printer),
+        Verb::List(args) => list::run(&args, &Host::current()?, printer),
+        Verb::Logs(args) => logs::run(&args, &Host::current()?, printer),
+        Verb::Resume(args) => resume::run(&args, Host::current()?, printer),
         Verb::Schema(args) => Ok(schema::run(&args, printer)),
-        Verb::Start(args) => start::run(args, &host, printer),
+        Verb::Start(args) => start::run(args, &Host::current()?, printer),
     }
 }
 

@@ -87,7 +87,7 @@ impl Explain for StateError {
             Self::NotKept(_) => vec!["`bottle start AGENT --keep` keeps the state of a bottle when it ends".to_owned()],
             Self::Running(_) => vec!["end it first; `bottle list active` shows what runs".to_owned()],
             Self::Io { .. } => vec!["check the folder's owner, its permissions and the space left".to_owned()],
-            Self::Metadata { .. } => vec!["remove that folder, or run `bottle cleanup`".to_owned()],
+            Self::Metadata { .. } => vec!["`bottle cleanup IDENTITY` removes it".to_owned()],
         }
     }
 }

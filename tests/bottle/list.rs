@@ -21,13 +21,3 @@ fn info_shows_every_grant_with_its_line() {
     context.unset("GH_PAT");
     assert_outcome!(format!("{}{}", context.run(&["info", "impl"]), context.run(&["info", "impl", "--json"])));
 }
-
-#[test]
-fn schemas_are_json() {
-    let context = Context::new();
-    for kind in ["agent", "bottle"] {
-        let output = context.command(&["schema", kind]).output().expect("bottle runs");
-        let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema", "{kind}");
-    }
-}

@@ -9,6 +9,7 @@ mod help;
 mod init;
 mod list;
 mod manifest;
+mod schema;
 mod start;
 mod state;
 

@@ -34,12 +34,13 @@ pub(super) enum Consent {
 }
 
 pub(super) fn run(launch: Launch, host: &Host, printer: Printer) -> Result<Exit, Failure> {
+    let backend = super::backend(host)?;
     printer.complain(&Preflight(&launch.plan).to_string());
     if launch.consent == Consent::DryRun {
         printer.step("dry run: nothing was created");
         return Ok(Exit::Success);
     }
-    block_on(on(&super::backend(host)?, launch, host, printer))
+    block_on(on(&backend, launch, host, printer))
 }
 
 async fn on<B: Backend>(backend: &B, launch: Launch, host: &Host, printer: Printer) -> Result<Exit, Failure> {

@@ -30,6 +30,9 @@ pub(super) fn run(args: StartArgs, host: &Host, printer: Printer) -> Result<Exit
         printer.complain(&format!("warning: {warning}\n"));
     }
     let (agent, bottle) = manifests.load(&spec.agent)?;
+    if bottle.command.is_some() && spec.control == Control::Remote {
+        printer.complain("warning: `--remote-control` is Claude Code's; the bottle's own `command` runs without it\n");
+    }
     let plan = resolve(&spec, &agent, &bottle, host, Identity::random(&spec.agent)?)?;
     session::run(Launch { spec, plan, consent, kept: if keep { Kept::Yes } else { Kept::No } }, host, printer)
 }
