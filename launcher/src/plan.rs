@@ -30,6 +30,8 @@ pub struct Plan {
     pub images: Images,
     pub command: AgentCommand,
     pub workdir: Workdir,
+    /// Where the agent's session is kept, when it is: written at the teardown, read by a launch that finds it there.
+    pub transcript: Option<PathBuf>,
 }
 
 /// Folders of the host that belong to this bottle. They are made by `bottle start` after the user said yes, and locked for

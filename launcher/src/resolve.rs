@@ -56,6 +56,7 @@ pub fn resolve(spec: &Spec, agent: &Agent, bottle: &Bottle, host: &Host, identit
         images: images(bottle, host),
         command,
         workdir: spec.workdir.clone(),
+        transcript: None,
     })
 }
 

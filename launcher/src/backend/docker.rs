@@ -13,6 +13,7 @@ mod networks;
 mod sidecars;
 mod teardown;
 mod terminal;
+mod transcript;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -105,6 +106,8 @@ pub enum DockerError {
     Provision { step: &'static str, words: String },
     #[error(transparent)]
     Collect(#[from] crate::provision::ProvisionError),
+    #[error("cannot keep the agent's session in `{path}`")]
+    Transcript { path: PathBuf, source: std::io::Error },
     #[error("the docker backend has no `{0}` sidecar")]
     NoSuchSidecar(&'static str),
 }

@@ -52,6 +52,9 @@ async fn on<B: Backend>(backend: &B, launch: Launch, host: &Host, printer: Print
     }
     answer_questions(&mut plan, printer)?;
     let interrupts = Interrupts::listen().map_err(CommandError::Signals)?;
+    if kept == Kept::Yes {
+        plan.transcript = Some(plan.paths.state.join(TRANSCRIPT));
+    }
     let metadata = Metadata::new(&spec, &plan, host.backend(), host.folder.clone());
     let identity = plan.identity.clone();
     let state = State::create(&host.home, &identity, &metadata, kept)?;
@@ -105,3 +108,5 @@ fn answer_questions(plan: &mut Plan, printer: Printer) -> Result<(), CommandErro
     }
     Ok(())
 }
+
+const TRANSCRIPT: &str = "transcript.tar";

@@ -16,6 +16,7 @@ use super::images::AgentImage;
 use super::names::Role;
 use super::networks::Networks;
 use super::terminal::{self, RawMode};
+use super::transcript;
 use crate::plan::Plan;
 use crate::provision::ca::Survey;
 use crate::provision::{self, ProvisionError, ca, prompt};
@@ -47,6 +48,9 @@ pub(super) async fn start(
         folder => folder.to_owned(),
     };
     engine.upload(&container, provision::belongings(plan, &survey.account, &workdir)?).await?;
+    if let Some(file) = &plan.transcript {
+        transcript::restore(engine, &container, &survey.account, file).await?;
+    }
     Ok(Agent { container, survey, workdir })
 }
 
@@ -81,6 +85,14 @@ fn spec(plan: &Plan, image: &AgentImage, networks: &Networks, proxy: IpAddr) -> 
 }
 
 impl Agent {
+    /// Takes out what outlives the bottle, where the plan says so.
+    pub(super) async fn save(&self, engine: &Engine, plan: &Plan) -> Result<(), DockerError> {
+        match &plan.transcript {
+            Some(file) => transcript::save(engine, &self.container, &self.survey.account, file).await,
+            None => Ok(()),
+        }
+    }
+
     /// Runs the agent's command on this terminal until it ends; its exit code.
     pub(super) async fn attach(&self, engine: &Engine, plan: &Plan) -> Result<i64, DockerError> {
         let console = terminal::console();

@@ -2,6 +2,7 @@
 //! folder are the only importers of bollard; nothing here knows what a bottle is.
 
 pub(crate) mod containers;
+pub(crate) mod download;
 pub(crate) mod exec;
 pub(crate) mod facts;
 pub(crate) mod images;
@@ -104,6 +105,8 @@ pub enum EngineError {
     WaitContainer { container: String, source: ApiError },
     #[error("cannot copy files into container `{container}`")]
     Upload { container: String, source: ApiError },
+    #[error("cannot copy files out of container `{container}`")]
+    Download { container: String, source: ApiError },
     #[error("cannot remove container `{container}`")]
     RemoveContainer { container: String, source: ApiError },
     #[error("cannot run `{program}` in container `{container}`")]

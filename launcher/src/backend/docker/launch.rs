@@ -138,7 +138,9 @@ impl Bottle for DockerBottle {
     }
 
     async fn teardown(mut self) -> Result<(), BackendError> {
-        Ok(self.created.remove(&self.engine).await?)
+        let saved = self.agent.save(&self.engine, &self.plan).await;
+        let removed = self.created.remove(&self.engine).await.map_err(DockerError::from);
+        Ok(removed.and(saved)?)
     }
 }
 
