@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io::{self, Write as _};
 
+use anstyle::AnsiColor;
+
 /// Cheap to copy, so that every step can report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Printer {
@@ -26,10 +28,31 @@ impl Printer {
 
     /// What must be heard whatever the mode: warnings, errors, questions.
     pub fn complain(self, text: &str) {
-        let mut stderr = io::stderr().lock();
-        let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+        let mut stderr = anstream::stderr().lock();
+        let _ = stderr.write_all(styled(text).as_bytes()).and_then(|()| stderr.flush());
     }
 }
+
+/// The text with the words coloured that begin its lines. The stream takes the colours out again where nobody wants them:
+/// no terminal, `NO_COLOR`, `TERM=dumb`.
+fn styled(text: &str) -> String {
+    let mut styled = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let word = WORDS.iter().find(|(word, _)| line.trim_start().starts_with(word));
+        match word.and_then(|(word, colour)| Some((line.split_once(word)?, word, colour.on_default().bold()))) {
+            Some(((before, after), word, style)) => styled.extend([before, &format!("{style}{word}{style:#}"), after]),
+            None => styled.push_str(line),
+        }
+    }
+    styled
+}
+
+const WORDS: [(&str, AnsiColor); 4] = [
+    ("error:", AnsiColor::Red),
+    ("warning:", AnsiColor::Yellow),
+    ("caused by:", AnsiColor::Red),
+    ("hint:", AnsiColor::Cyan),
+];
 
 /// Columns of text, as wide as they must be. `Display` ends each line with a line feed.
 #[derive(Debug)]
