@@ -4,6 +4,7 @@
 mod check;
 mod context;
 mod docs;
+mod doctor;
 mod examples;
 mod help;
 mod init;

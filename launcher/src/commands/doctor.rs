@@ -15,9 +15,12 @@ use crate::state::States;
 
 pub(super) fn run(args: &DoctorArgs, host: &Host, printer: Printer) -> Result<Exit, Failure> {
     let backend = super::backend(host)?;
-    let mut findings = block_on(async { Ok(backend.diagnose(&host.images()).await) })?;
+    let mut findings = block_on(async {
+        let mut findings = backend.diagnose(&host.images()).await;
+        findings.extend(leftovers(&backend, host).await);
+        Ok(findings)
+    })?;
     findings.extend(manifests(host));
-    findings.push(state(host));
     if args.json {
         print_json(&json!(findings), printer);
     } else {
@@ -66,16 +69,22 @@ fn manifests(host: &Host) -> Vec<Finding> {
     findings
 }
 
-fn state(host: &Host) -> Finding {
-    match States(&host.home).orphans() {
-        Ok(orphans) if orphans.is_empty() => Finding::good("state", "nothing is left behind"),
-        Ok(orphans) => Finding::note(
-            "state",
-            format!("{} killed bottles left something behind", orphans.len()),
-            "`bottle cleanup` removes it",
+/// What killed bottles left; nothing is said of an engine that does not answer, for that is a finding already.
+async fn leftovers<B: Backend>(backend: &B, host: &Host) -> Option<Finding> {
+    let states = States(&host.home);
+    let (live, dead) = match states.live().and_then(|live| Ok((live, states.orphans()?))) {
+        Ok(sorted) => sorted,
+        Err(error) => return Some(Finding::bad("leftovers", &error)),
+    };
+    let resources = backend.prepare_cleanup(&live).await.ok()?;
+    Some(match resources.len() + dead.len() {
+        0 => Finding::good("leftovers", "none"),
+        count => Finding::note(
+            "leftovers",
+            format!("{count} containers, networks and states of killed bottles"),
+            "`bottle cleanup` removes them",
         ),
-        Err(error) => Finding::bad("state", &error),
-    }
+    })
 }
 
 fn as_text(findings: &[Finding]) -> String {

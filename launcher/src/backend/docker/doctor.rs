@@ -29,7 +29,7 @@ pub(super) async fn findings(named: &Images) -> Vec<Finding> {
 }
 
 fn of_engine(facts: &EngineFacts, api: &str) -> Vec<Finding> {
-    let EngineFacts { version, runtimes, storage, clock, folder } = facts;
+    let EngineFacts { version, runtimes, storage, networks, clock, folder } = facts;
     let gvisor = match runtimes.iter().any(|runtime| runtime == "runsc") {
         true => Finding::good("gvisor", "the engine offers `runsc`"),
         false => Finding::note(
@@ -46,10 +46,19 @@ fn of_engine(facts: &EngineFacts, api: &str) -> Vec<Finding> {
         ),
         driver => Finding::good("storage", format!("driver `{driver}`")),
     };
+    let addresses = match *networks + NETWORKS_OF_A_BOTTLE > DEFAULT_POOL {
+        true => Finding::note(
+            "networks",
+            format!("the engine has {networks} networks, and its default pool has addresses for about {DEFAULT_POOL}"),
+            "`docker network prune` removes unused ones; `default-address-pools` of the engine makes room for more",
+        ),
+        false => Finding::good("networks", format!("{networks} in use")),
+    };
     vec![
         Finding::good("engine", format!("Docker {version}, API {api}")),
         gvisor,
         storage,
+        addresses,
         clock_finding(clock),
         disk(folder),
     ]
@@ -98,6 +107,11 @@ fn supply(subject: &'static str, found: Result<Supply, DockerError>) -> Finding 
         Err(error) => Finding::bad(subject, &error),
     }
 }
+
+const NETWORKS_OF_A_BOTTLE: usize = 3;
+
+/// What an engine can number when nobody configured it.
+const DEFAULT_POOL: usize = 31;
 
 const MOST_SECONDS_APART: i64 = 60;
 

@@ -10,6 +10,8 @@ pub(crate) struct EngineFacts {
     pub storage: String,
     /// The engine's clock, RFC 3339.
     pub clock: String,
+    /// How many networks it has, ours and others'.
+    pub networks: usize,
     /// Where it keeps its files, as it sees them.
     pub folder: String,
 }
@@ -17,12 +19,14 @@ pub(crate) struct EngineFacts {
 impl Engine {
     pub(crate) async fn facts(&self) -> Result<EngineFacts, EngineError> {
         let info = self.docker.info().await.map_err(EngineError::Describe)?;
+        let networks = self.docker.list_networks(None).await.map_err(EngineError::Describe)?;
         let mut runtimes: Vec<String> = info.runtimes.unwrap_or_default().into_keys().collect();
         runtimes.sort();
         Ok(EngineFacts {
             version: info.server_version.unwrap_or_default(),
             runtimes,
             storage: info.driver.unwrap_or_default(),
+            networks: networks.len(),
             clock: info.system_time.unwrap_or_default(),
             folder: info.docker_root_dir.unwrap_or_default(),
         })
