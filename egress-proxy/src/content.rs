@@ -132,6 +132,10 @@ impl Collected {
         Self { _reservation: Some(Arc::new(reservation)), ..self }
     }
 
+    pub fn with_trailers(self, trailers: Option<HeaderMap>) -> Self {
+        Self { trailers, ..self }
+    }
+
     pub fn without_trailers(&self) -> Self {
         Self { trailers: None, ..self.clone() }
     }

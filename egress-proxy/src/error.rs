@@ -8,6 +8,7 @@ use crate::{
     credentials::{CredentialError, CredentialSent},
     forward::ForwardError,
     inspect::InspectError,
+    mask::EchoError,
     policy::Denied,
     record::JournalClosed,
     scan::Finding,
@@ -27,6 +28,8 @@ pub enum ExchangeError {
     CredentialSent(#[from] CredentialSent),
     #[error(transparent)]
     Denied(#[from] Denied),
+    #[error(transparent)]
+    Echo(#[from] EchoError),
     #[error("the expectation `{0}` is not one the proxy can meet")]
     Expectation(String),
     #[error(transparent)]

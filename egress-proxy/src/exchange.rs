@@ -16,6 +16,7 @@ use crate::{
     error::ExchangeError,
     forward::{Answer, ForwardError, Offer},
     hop_by_hop,
+    live::Revocation,
     mask::Mask,
     own_fields,
     policy::{Judged, RequestPermit},
@@ -142,7 +143,7 @@ async fn exchange(
     head.extensions.clear();
     let request = Request::from_parts(head, content);
     let answer = proxy.next_hops.forward(&permit, request, offer).await.map_err(failed)?;
-    Ok(relay(answer, mask, revocation, recording))
+    relay(answer, mask, revocation, recording)
 }
 
 /// One authority: what the request names is what the tunnel was opened for (RFC 9110 §7.4).
@@ -283,10 +284,10 @@ pub fn failed(error: ForwardError) -> ExchangeError {
 /// Prepares an answer for the client.
 pub fn relay(
     answer: Answer,
-    mask: Option<Mask>,
-    revocation: crate::live::Revocation,
+    mut mask: Option<Mask>,
+    revocation: Revocation,
     recording: &Arc<Recording>,
-) -> Response<ClientBody> {
+) -> Result<Response<ClientBody>, ExchangeError> {
     let Answer { response, lease, peer, protocol, connect_ms } = answer;
     let (mut head, body) = response.into_parts();
     recording.note(|draft| {
@@ -296,10 +297,14 @@ pub fn relay(
         draft.first_byte_ms = Some(recording.milliseconds());
         draft.status = Some(head.status);
     });
+    if let Some(mask) = &mut mask {
+        mask.expect(&head.headers)?;
+    }
     answer_fields(&mut head.headers, mask.as_ref(), recording);
     head.version = Version::default();
     head.extensions.clear();
-    Response::from_parts(head, Relay::begin(body, recording.clone(), mask, lease, revocation))
+    let body = Relay::begin(body, recording.clone(), mask, lease, revocation);
+    Ok(Response::from_parts(head, body))
 }
 
 /// What of an answer's fields goes on: nothing of the connection's own, no invitation to go round the proxy, no value of

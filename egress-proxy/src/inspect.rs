@@ -24,6 +24,7 @@ use crate::{
     content::{Collected, Received},
     error::ExchangeError,
     policy::RequestPermit,
+    scan::coding::Unreadable,
 };
 
 /// The most content of one request that is asked about, in bytes: the inspector's own limit.
@@ -148,7 +149,7 @@ pub enum InspectError {
     #[error("{0}")]
     Blocked(String),
     #[error("the content cannot be shown to the inspector: {0}")]
-    Coding(String),
+    Coding(#[from] Unreadable),
     #[error("the exchange with the inspector failed")]
     Exchange(#[source] hyper::Error),
     /// Anything but a verdict; the text stays with the operator.

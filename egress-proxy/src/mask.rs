@@ -1,11 +1,18 @@
 //! The echo guard: an injected credential that an origin sends back is masked, byte for byte, so that lengths and
 //! framing stay. Works across chunk borders and holds back nothing but a tail that could begin a value.
+//!
+//! A coded answer passes as it is and is decoded beside the stream: a value in it, or a coding that cannot be undone,
+//! ends the exchange before the byte that completes it has gone out.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue};
 use memchr::memmem::Finder;
+use thiserror::Error;
 
-use crate::credentials::Credential;
+use crate::{
+    credentials::Credential,
+    scan::coding::{Codings, Unreadable},
+};
 
 /// What stands where a value was.
 const MASK: u8 = b'*';
@@ -14,12 +21,29 @@ const MASK: u8 = b'*';
 pub struct Mask {
     finders: Vec<Finder<'static>>,
     held: Bytes,
+    beside: Option<Beside>,
+}
+
+/// A coded answer's decoder, and the end of what it gave last.
+struct Beside {
+    codings: Codings,
+    tail: Vec<u8>,
 }
 
 impl Mask {
     pub fn new(credential: &Credential) -> Self {
         let finders = credential.echoes().into_iter().map(|value| Finder::new(value).into_owned()).collect();
-        Self { finders, held: Bytes::new() }
+        Self { finders, held: Bytes::new(), beside: None }
+    }
+
+    /// Learns from an answer's fields how its content is coded.
+    ///
+    /// # Errors
+    /// A coding that cannot be undone: the answer could hold anything.
+    pub fn expect(&mut self, fields: &HeaderMap) -> Result<(), EchoError> {
+        let codings = Codings::of(fields)?;
+        self.beside = (!codings.is_plain()).then(|| Beside { codings, tail: Vec::new() });
+        Ok(())
     }
 
     /// Masks the values in an answer's fields; returns how many bytes were masked.
@@ -39,7 +63,20 @@ impl Mask {
     }
 
     /// Takes a chunk; gives what may go on now and how many bytes of it were masked.
-    pub fn push(&mut self, chunk: Bytes) -> (Bytes, usize) {
+    ///
+    /// # Errors
+    /// A coded answer holds a value, or cannot be decoded.
+    pub fn push(&mut self, chunk: Bytes) -> Result<(Bytes, usize), EchoError> {
+        if let Some(beside) = &mut self.beside {
+            for piece in chunk.chunks(PIECE) {
+                beside
+                    .codings
+                    .decode(piece)
+                    .map_err(EchoError::from)
+                    .and_then(|text| beside.look(&self.finders, text))?;
+            }
+            return Ok((chunk, 0));
+        }
         let joined = if self.held.is_empty() { chunk } else { [self.held.as_ref(), &chunk].concat().into() };
         self.held = Bytes::new();
         let hit = self.finders.iter().any(|finder| finder.find(&joined).is_some());
@@ -52,7 +89,7 @@ impl Mask {
         };
         let tail = self.finders.iter().map(|finder| open_tail(&bytes, finder.needle())).max().unwrap_or_default();
         self.held = bytes.split_off(bytes.len() - tail);
-        (bytes, masked)
+        Ok((bytes, masked))
     }
 
     /// What was held back, once the content has ended.
@@ -78,6 +115,31 @@ impl Mask {
     }
 }
 
+impl Beside {
+    fn look(&mut self, finders: &[Finder<'static>], text: Vec<u8>) -> Result<(), EchoError> {
+        self.tail.extend_from_slice(&text);
+        if finders.iter().any(|finder| finder.find(&self.tail).is_some()) {
+            return Err(EchoError::Found);
+        }
+        let longest = finders.iter().map(|finder| finder.needle().len()).max().unwrap_or(1);
+        let seen = self.tail.len().saturating_sub(longest - 1);
+        self.tail.drain(..seen);
+        Ok(())
+    }
+}
+
+/// Coded bytes decoded at a time: their text may be a thousand times longer.
+const PIECE: usize = 4 * 1024;
+
+/// Why an answer does not go on.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum EchoError {
+    #[error("the origin's coded answer holds the credential that was injected")]
+    Found,
+    #[error("the origin's answer cannot be searched for the credential that was injected")]
+    Unreadable(#[from] Unreadable),
+}
+
 /// The length of the longest end of `bytes` that could begin `value`.
 fn open_tail(bytes: &[u8], value: &[u8]) -> usize {
     let longest = bytes.len().min(value.len() - 1);
@@ -90,7 +152,7 @@ mod tests {
 
     fn mask(values: &[&str]) -> Mask {
         let finders = values.iter().map(|value| Finder::new(value.as_bytes()).into_owned()).collect();
-        Mask { finders, held: Bytes::new() }
+        Mask { finders, held: Bytes::new(), beside: None }
     }
 
     #[test]
@@ -102,7 +164,7 @@ mod tests {
                 let mut mask = mask(&["secret-value"]);
                 let mut out = Vec::new();
                 for part in [&content[..first], &content[first..second], &content[second..]] {
-                    out.extend_from_slice(&mask.push(Bytes::copy_from_slice(part.as_bytes())).0);
+                    out.extend_from_slice(&mask.push(Bytes::copy_from_slice(part.as_bytes())).unwrap().0);
                 }
                 out.extend_from_slice(&mask.finish());
                 assert_eq!(String::from_utf8(out).unwrap(), expected, "{first} {second}");
@@ -113,10 +175,10 @@ mod tests {
     #[test]
     fn only_a_tail_that_could_begin_a_value_is_held_back() {
         let mut mask = mask(&["secret-value"]);
-        assert_eq!(mask.push(Bytes::from_static(b"data: 1\n\n")).0, "data: 1\n\n");
-        assert_eq!(mask.push(Bytes::from_static(b"a sec")).0, "a ");
+        assert_eq!(mask.push(Bytes::from_static(b"data: 1\n\n")).unwrap().0, "data: 1\n\n");
+        assert_eq!(mask.push(Bytes::from_static(b"a sec")).unwrap().0, "a ");
         assert_eq!(mask.held(), 3);
-        assert_eq!(mask.push(Bytes::from_static(b"ond")).0, "second");
+        assert_eq!(mask.push(Bytes::from_static(b"ond")).unwrap().0, "second");
     }
 
     #[test]

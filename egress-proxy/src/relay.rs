@@ -13,7 +13,13 @@ use hyper::body::Incoming;
 use shared::record::Outcome;
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 
-use crate::{error::BodyError, forward::Lease, live::Revocation, mask::Mask, record::Recording};
+use crate::{
+    error::BodyError,
+    forward::Lease,
+    live::Revocation,
+    mask::{EchoError, Mask},
+    record::Recording,
+};
 
 /// What a client is answered with.
 pub enum ClientBody {
@@ -83,17 +89,17 @@ impl Relay {
         error
     }
 
-    fn data(&mut self, chunk: Bytes) -> Option<Bytes> {
+    fn data(&mut self, chunk: Bytes) -> Result<Option<Bytes>, EchoError> {
         let chunk = match &mut self.mask {
             None => chunk,
             Some(mask) => {
-                let (chunk, masked) = mask.push(chunk);
+                let (chunk, masked) = mask.push(chunk)?;
                 self.recording.count_masked(masked);
                 chunk
             }
         };
         self.recording.count_response(chunk.len());
-        Some(chunk).filter(|chunk| !chunk.is_empty())
+        Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
     }
 
     /// What is left to send once the content has ended.
@@ -132,7 +138,13 @@ impl Body for ClientBody {
                 }
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(chunk) => {
-                        let chunk = relay.data(chunk);
+                        let chunk = match relay.data(chunk) {
+                            Ok(chunk) => chunk,
+                            Err(error) => {
+                                let error = relay.fail("credential_echoed", error.into());
+                                return Poll::Ready(Some(Err(error)));
+                            }
+                        };
                         // The HTTP library does not ask again once it has all that was announced.
                         if relay.body.is_end_stream() {
                             relay.finish();

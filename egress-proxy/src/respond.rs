@@ -106,6 +106,9 @@ impl Answer {
                 ..denied(S::FORBIDDEN, "credential_sent")
             },
             ExchangeError::Denied(Denied::Table(refusal)) => Self::table(refusal),
+            ExchangeError::Echo(error) => {
+                proxy(S::BAD_GATEWAY, Outcome::Failed, "credential_echoed", format!("{}.", chain(error)))
+            }
             ExchangeError::Expectation(_) => denied(S::EXPECTATION_FAILED, "expectation"),
             ExchangeError::Forward(error) => Self::forward(error),
             ExchangeError::GrpcInspected { route } => proxy(

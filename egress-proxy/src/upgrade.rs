@@ -67,7 +67,7 @@ impl Upgrade {
         let request = Request::from_parts(head, Content::empty());
         let mut answer = proxy.next_hops.forward(permit, request, Offer::Http1).await.map_err(failed)?;
         if answer.response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(relay(answer, mask, revocation, recording));
+            return relay(answer, mask, revocation, recording);
         }
         let Some(origin) = answer.response.extensions_mut().remove::<OnUpgrade>() else {
             return Err(ExchangeError::Forward(ForwardError::Upgrade));

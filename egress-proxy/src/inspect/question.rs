@@ -11,8 +11,14 @@ use shared::{
     contract::{EXCHANGE_FIELD, INSPECTOR_AGENT_FIELD},
 };
 
-use super::{InspectError, InspectorAddress};
-use crate::content::{Collected, Content};
+use super::{InspectError, InspectorAddress, MAX_CONTENT};
+use crate::{
+    content::{Collected, Content},
+    scan::{
+        Layer,
+        coding::{Codings, Unreadable},
+    },
+};
 
 /// Writes the question for one attempt; `id` is good for that attempt only.
 ///
@@ -60,8 +66,31 @@ fn target(address: &InspectorAddress, authority: &Authority, uri: &Uri) -> Optio
 /// # Errors
 /// A coding that cannot be undone, or that would hide something.
 pub fn decoded(fields: &HeaderMap, content: &Collected) -> Result<Collected, InspectError> {
-    if fields.contains_key(header::CONTENT_ENCODING) {
-        return Err(InspectError::Coding("it is coded".to_owned()));
+    let mut codings = Codings::of(fields)?;
+    if codings.is_plain() {
+        return Ok(content.clone());
     }
-    Ok(content.clone())
+    if codings.layers().contains(&Layer::Gzip) && has_optional_fields(content) {
+        return Err(InspectError::Coding(Unreadable::Invalid(Layer::Gzip)));
+    }
+    let mut text = Vec::new();
+    for piece in content.chunks().iter().flat_map(|chunk| chunk.chunks(PIECE)) {
+        text.extend(codings.decode(piece)?);
+        if text.len() > MAX_CONTENT {
+            return Err(InspectError::Coding(Unreadable::Bomb));
+        }
+    }
+    text.extend(codings.finish()?);
+    Ok(Collected::from(text).with_trailers(content.trailers.clone()))
+}
+
+/// Coded bytes decoded at a time.
+const PIECE: usize = 16 * 1024;
+
+/// Whether a gzip head carries text of its own (RFC 1952 §2.3.1: extra field, name, comment), which no decoder shows.
+fn has_optional_fields(content: &Collected) -> bool {
+    const OPTIONAL: u8 = 0b1_1100;
+    let mut head = content.chunks().iter().flatten().copied();
+    let (first, second, flags) = (head.next(), head.next(), head.nth(1));
+    first == Some(0x1f) && second == Some(0x8b) && flags.is_some_and(|flags| flags & OPTIONAL != 0)
 }

@@ -221,6 +221,8 @@ impl Deflate {
 /// Writes into a decoder that writes into memory; answers what came out. What follows the end of the data is an error.
 fn written<D: Write>(decoder: &mut D, bytes: &[u8], output: fn(&mut D) -> &mut Vec<u8>) -> io::Result<Vec<u8>> {
     decoder.write_all(bytes)?;
+    // Everything that these bytes decide, now: who reads along must see it before they go on.
+    decoder.flush()?;
     Ok(std::mem::take(output(decoder)))
 }
 
