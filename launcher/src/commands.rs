@@ -50,7 +50,7 @@ pub(crate) fn run(verb: Verb, printer: Printer) -> Result<Exit, Failure> {
 /// The backend that the host asks for.
 fn backend(host: &Host) -> Result<Docker, BackendError> {
     match host.backend() {
-        "docker" => Ok(Docker),
+        "docker" => Ok(Docker::new(host.home.path())),
         unknown => Err(BackendError::UnknownBackend(unknown.to_owned())),
     }
 }

@@ -38,6 +38,8 @@ pub struct Plan {
 /// as long as the bottle lives (`state.rs`); a backend may write into them and removes nothing there.
 #[derive(Debug, Clone)]
 pub struct Paths {
+    /// `~/.claude-bottle`: whose bottle this is, where several homes share an engine.
+    pub home: PathBuf,
     /// `~/.claude-bottle/state/IDENTITY`
     pub state: PathBuf,
     /// `~/.claude-bottle/queue/IDENTITY`: the only one that is mounted anywhere (into the supervise sidecar).

@@ -136,7 +136,12 @@ fn images(bottle: &Bottle, host: &Host) -> Images {
 }
 
 fn paths(home: &Home, identity: &Identity) -> Paths {
-    Paths { state: home.state(identity), queue: home.queue(identity), audit: home.audit() }
+    Paths {
+        home: home.path().to_owned(),
+        state: home.state(identity),
+        queue: home.queue(identity),
+        audit: home.audit(),
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ mod terminal;
 mod transcript;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use shared::contract::LABEL_IDENTITY;
 use thiserror::Error;
@@ -34,8 +34,17 @@ use crate::printer::Printer;
 use crate::state::Identity;
 
 /// The backend that is used when nobody says otherwise.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Docker;
+#[derive(Debug, Clone)]
+pub struct Docker {
+    home: PathBuf,
+}
+
+impl Docker {
+    /// The backend of one home: others' bottles on the same engine are listed, but never cleaned up.
+    pub fn new(home: &Path) -> Self {
+        Self { home: home.to_owned() }
+    }
+}
 
 impl Backend for Docker {
     type Bottle = DockerBottle;
@@ -56,7 +65,7 @@ impl Backend for Docker {
     }
 
     async fn prepare_cleanup(&self, live: &BTreeSet<Identity>) -> Result<Vec<Orphan>, BackendError> {
-        Ok(cleanup::orphans(&Engine::connect().await?, live).await?)
+        Ok(cleanup::orphans(&Engine::connect().await?, &self.home, live).await?)
     }
 
     async fn cleanup(&self, orphans: &[Orphan]) -> Result<(), BackendError> {

@@ -1,23 +1,30 @@
 //! What the engine holds of bottles, live or not: found by the identity label alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use shared::contract::{LABEL_AGENT, LABEL_BOTTLE, LABEL_IDENTITY, LABEL_ROLE};
 
 use super::engine::inventory::{Containers, Labelled};
 use super::engine::{Engine, EngineError};
-use super::names::Role;
+use super::names::{LABEL_HOME, Role, home_label};
 use super::teardown::{self, Thing};
 use crate::backend::{ActiveBottle, Orphan, OrphanKind};
 use crate::state::Identity;
 
-/// Everything whose identity is not `live`, in the order of removal.
-pub(super) async fn orphans(engine: &Engine, live: &BTreeSet<Identity>) -> Result<Vec<Orphan>, EngineError> {
+/// Everything of this home whose identity is not `live`, in the order of removal.
+pub(super) async fn orphans(
+    engine: &Engine,
+    home: &Path,
+    live: &BTreeSet<Identity>,
+) -> Result<Vec<Orphan>, EngineError> {
+    let home = home_label(home);
     let (containers, networks) =
         tokio::try_join!(engine.containers(LABEL_IDENTITY, Containers::All), engine.networks(LABEL_IDENTITY))?;
     let containers = containers.into_iter().map(|found| (OrphanKind::Container, found));
     let networks = networks.into_iter().map(|found| (OrphanKind::Network, found));
-    let orphans = containers.chain(networks).filter_map(|(kind, found)| {
+    let own = containers.chain(networks).filter(|(_, found)| found.labels.get(LABEL_HOME) == Some(&home));
+    let orphans = own.filter_map(|(kind, found)| {
         // A label that is no identity is not ours, whatever it says.
         let identity: Identity = found.labels.get(LABEL_IDENTITY)?.parse().ok()?;
         (!live.contains(&identity)).then_some(Orphan { identity, kind, name: found.name })

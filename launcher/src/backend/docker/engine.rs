@@ -158,6 +158,11 @@ fn is_missing(error: &ApiError) -> bool {
     status(error) == Some(404)
 }
 
+/// Whether somebody else is removing the thing already.
+fn is_under_way(error: &ApiError) -> bool {
+    status(error) == Some(409) && says(error, "already in progress")
+}
+
 fn says(error: &ApiError, words: &str) -> bool {
     matches!(error, ApiError::DockerResponseServerError { message, .. } if message.contains(words))
 }

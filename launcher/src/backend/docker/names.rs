@@ -1,5 +1,7 @@
 //! What everything of one bottle is called, and the labels it bears. Pure.
 
+use std::path::Path;
+
 use shared::contract::{
     LABEL_AGENT, LABEL_BOTTLE, LABEL_IDENTITY, LABEL_ROLE, LABEL_VERSION, PIPELOCK_ALIAS, PROXY_ALIAS, RESOURCE_PREFIX,
 };
@@ -43,6 +45,7 @@ impl Role {
     pub(super) fn labels(self, plan: &Plan) -> Labels {
         let mut labels = self.image_labels();
         labels.insert(LABEL_IDENTITY.to_owned(), plan.identity.to_string());
+        labels.insert(LABEL_HOME.to_owned(), home_label(&plan.paths.home));
         labels.insert(LABEL_AGENT.to_owned(), plan.agent.to_string());
         labels.insert(LABEL_BOTTLE.to_owned(), plan.bottle.to_string());
         labels
@@ -54,3 +57,11 @@ impl Role {
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 }
+
+/// The home as a label's value.
+pub(super) fn home_label(home: &Path) -> String {
+    home.display().to_string()
+}
+
+/// Whose bottle it is: an engine may serve several users, and the lock that tells a live bottle is in its home.
+pub(super) const LABEL_HOME: &str = "claude-bottle.home";

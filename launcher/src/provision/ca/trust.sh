@@ -1,4 +1,4 @@
-# Makes a container trust the bottle's CA, and says who its agent is. Runs as root inside it; $1 is the image's USER.
+# Makes a container trust the bottle's CA and ask no resolver, and says who its agent is. Runs as root inside it; $1 is the image's USER.
 # Prints `account UID GID HOME`, and `jvm` where a Java trust store was made.
 set -eu
 folder=/usr/local/share/claude-bottle
@@ -40,6 +40,9 @@ if [ -n "$java" ]; then
         fi
     done
 fi
+
+# The engine's resolver has nobody to ask and lets a question wait for seconds; where nobody listens, the answer is at once.
+printf 'nameserver 127.0.0.1\n' 2>/dev/null >/etc/resolv.conf || true
 
 name=${1%%:*}
 while IFS=: read -r user _ uid gid _ home _; do

@@ -6,17 +6,18 @@ use std::net::IpAddr;
 use std::pin::Pin;
 
 use bollard::body_full;
+use bollard::errors::Error::{DockerContainerWaitError, RequestTimeoutError};
 use bollard::models::{
     ContainerCreateBody, EndpointSettings, HostConfig, NetworkConnectRequest, NetworkingConfig, ResourcesUlimits,
 };
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-    UploadToContainerOptionsBuilder,
+    UploadToContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use futures_util::StreamExt;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::{Engine, EngineError, Labels, is_missing};
+use super::{Engine, EngineError, Labels, is_missing, is_under_way};
 
 /// One container, before it exists.
 #[derive(Debug, Clone)]
@@ -152,9 +153,9 @@ impl Engine {
         let failed = |source| EngineError::WaitContainer { container: container.to_owned(), source };
         match self.docker.wait_container(container, None).next().await {
             Some(Ok(answer)) => Ok(answer.status_code),
-            Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => Ok(code),
+            Some(Err(DockerContainerWaitError { code, .. })) => Ok(code),
             Some(Err(source)) => Err(failed(source)),
-            None => Err(failed(bollard::errors::Error::RequestTimeoutError)),
+            None => Err(failed(RequestTimeoutError)),
         }
     }
 
@@ -173,7 +174,19 @@ impl Engine {
     pub(crate) async fn remove_container(&self, container: &str) -> Result<(), EngineError> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match self.docker.remove_container(container, Some(options)).await {
+            Err(source) if is_under_way(&source) => self.gone(container).await,
             Err(source) if !is_missing(&source) => {
+                Err(EngineError::RemoveContainer { container: container.to_owned(), source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns when somebody else's removal of a container is done.
+    async fn gone(&self, container: &str) -> Result<(), EngineError> {
+        let options = WaitContainerOptionsBuilder::default().condition("removed").build();
+        match self.docker.wait_container(container, Some(options)).next().await {
+            Some(Err(source)) if !is_missing(&source) && !matches!(source, DockerContainerWaitError { .. }) => {
                 Err(EngineError::RemoveContainer { container: container.to_owned(), source })
             }
             _ => Ok(()),
