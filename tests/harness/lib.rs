@@ -8,6 +8,7 @@ pub mod h1;
 pub mod origin;
 pub mod pipelock;
 pub mod pki;
+pub mod programs;
 pub mod proxy;
 pub mod tap;
 pub mod wire;
