@@ -30,7 +30,7 @@ use crate::pki::Pki;
 use crate::tap::{Log, Tap};
 use crate::within;
 
-pub use seen::{Arrival, Seen};
+pub use seen::{Arrival, End, Seen};
 
 /// Content of an answer.
 pub type Content = UnsyncBoxBody<Bytes, std::io::Error>;

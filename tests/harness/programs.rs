@@ -46,6 +46,11 @@ impl Program {
         Self::at(&found.unwrap_or_else(|| panic!("no `{name}` on this machine: {INSTALL}")))
     }
 
+    /// One of the project's own.
+    pub fn tested(name: &str) -> Self {
+        Self::at(&crate::proxy::binary(name))
+    }
+
     /// A program that `scripts/test-clients` put under `.cache/clients`.
     pub fn client(path: &str) -> Self {
         let program = clients().join(path);

@@ -2,4 +2,5 @@
 //!
 //! `make interop` runs all of it against the real pipelock, named by `PIPELOCK_BIN`.
 
+mod inspection;
 mod recordings;

@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::h1::{self, Message, Reader, Stream};
+use crate::h1::{self, Head, Message, Reader, Stream};
 use crate::within;
 
 /// Bytes out, bytes or answers in.
@@ -35,6 +35,12 @@ impl RawConnection {
     /// The next answer, or how the connection ended instead.
     pub async fn try_answer(&mut self) -> std::io::Result<Message> {
         within("an answer", h1::answer(&mut self.stream, &mut self.reader, "GET")).await
+    }
+
+    /// The next head, an interim answer's as any other.
+    pub async fn interim(&mut self) -> Head {
+        let head = within("a head", self.reader.head(&mut self.stream)).await;
+        head.expect("the connection holds").expect("not the end")
     }
 
     /// Everything up to the end of the connection, however it ends.

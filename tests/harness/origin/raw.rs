@@ -37,13 +37,13 @@ impl Request {
 
 impl RawOrigin {
     /// TLS, HTTP/1.1.
-    pub async fn tls(pki: &Pki, name: &str, answer: &'static [u8]) -> Self {
-        Self::start(name, Some(pki.server(&[name], &["http/1.1"])), answer).await
+    pub async fn tls(pki: &Pki, name: &str, answer: impl Into<Vec<u8>>) -> Self {
+        Self::start(name, Some(pki.server(&[name], &["http/1.1"])), answer.into()).await
     }
 
     /// Clear text.
-    pub async fn clear(name: &str, answer: &'static [u8]) -> Self {
-        Self::start(name, None, answer).await
+    pub async fn clear(name: &str, answer: impl Into<Vec<u8>>) -> Self {
+        Self::start(name, None, answer.into()).await
     }
 
     pub fn authority(&self) -> String {
@@ -67,17 +67,17 @@ impl RawOrigin {
         }
     }
 
-    async fn start(name: &str, tls: Option<Arc<ServerConfig>>, answer: &'static [u8]) -> Self {
+    async fn start(name: &str, tls: Option<Arc<ServerConfig>>, answer: Vec<u8>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
         let address = listener.local_addr().expect("a bound port");
         let (told, requests) = mpsc::unbounded_channel();
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (tls, told) = (tls.clone(), told.clone());
+                let (tls, told, answer) = (tls.clone(), told.clone(), answer.clone());
                 tokio::spawn(async move {
-                    let Some(tls) = tls else { return serve(stream, answer, told).await };
+                    let Some(tls) = tls else { return serve(stream, &answer, told).await };
                     if let Ok(stream) = TlsAcceptor::from(tls).accept(stream).await {
-                        serve(stream, answer, told).await;
+                        serve(stream, &answer, told).await;
                     }
                 });
             }
