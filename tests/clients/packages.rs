@@ -28,7 +28,8 @@ async fn npm_installs_from_a_granted_registry() {
     let granted = index().await;
     let npm = Program::installed("npm").through(&granted.proxy);
     std::fs::write(npm.home().join("package.json"), "{}").expect("the folder is writable");
-    let npm = npm.args(["install", "--no-audit", "--no-fund", "--no-update-notifier", "--registry"]);
+    let npm =
+        npm.args(["install", "--no-audit", "--no-fund", "--no-update-notifier", "--fetch-retries=0", "--registry"]);
     let (ran, home) = npm.arg(granted.origin.url("/npm/")).arg("demo").run_and_keep().await;
     ran.output();
     assert!(home.path().join("node_modules/demo/index.js").exists(), "{}", ran.stdout);

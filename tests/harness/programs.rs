@@ -14,6 +14,10 @@ use crate::within;
 /// What brings every program of `tests/clients`.
 const INSTALL: &str = "run `scripts/test-clients` (`make test` does)";
 
+/// The machine's own settings for these programs are none of a bottle's.
+const MACHINE_SETTINGS_OFF: [(&str, &str); 3] =
+    [("GIT_CONFIG_NOSYSTEM", "1"), ("NPM_CONFIG_GLOBALCONFIG", "/dev/null"), ("PIP_CONFIG_FILE", "/dev/null")];
+
 /// A program that is yet to run, in a folder of its own, with nothing in its environment but what is said here.
 pub struct Program {
     command: Command,
@@ -113,6 +117,9 @@ impl Program {
         let mut command = Command::new(path);
         command.env_clear().env("HOME", home.path()).current_dir(home.path());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        for (name, value) in MACHINE_SETTINGS_OFF {
+            command.env(name, value);
+        }
         command.stdin(Stdio::null()).kill_on_drop(true);
         Self { command, name: path.display().to_string(), home }
     }

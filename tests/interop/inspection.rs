@@ -40,8 +40,12 @@ impl Inspected {
 
     /// Waits until the canaries have been through pipelock, so that what follows is the test's alone.
     async fn ready(&self) {
-        let check =
-            harness::programs::Program::tested("tested-egress-proxy").args(["healthcheck", "--wait", "20", "--admin"]);
+        let check = harness::programs::Program::tested("egress-proxy-under-test").args([
+            "healthcheck",
+            "--wait",
+            "20",
+            "--admin",
+        ]);
         check.arg(self.proxy.admin().to_string()).run().await.output();
     }
 

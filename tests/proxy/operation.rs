@@ -23,7 +23,7 @@ async fn health_and_readiness_are_told_on_the_admin_listener() {
 #[tokio::test]
 async fn the_healthcheck_verb_asks_a_running_proxy() {
     let proxy = Proxy::start(Setup::new(&routes([])).arg("--admin").arg("127.0.0.1:0")).await;
-    let check = harness::programs::Program::tested("tested-egress-proxy").arg("healthcheck");
+    let check = harness::programs::Program::tested("egress-proxy-under-test").arg("healthcheck");
     let ran = check.args(["--wait", "5", "--admin"]).arg(proxy.admin().to_string()).run().await;
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
 }

@@ -92,7 +92,7 @@ impl Setup {
     }
 
     pub(super) fn spawn(self) -> (TempDir, Child, Option<String>) {
-        let mut command = Command::new(binary("tested-egress-proxy"));
+        let mut command = Command::new(binary("egress-proxy-under-test"));
         command.arg("run").args(&self.args).env_clear().envs(self.env).current_dir(self.files.path());
         let first = match self.input {
             Input::File => {

@@ -83,7 +83,7 @@ async fn readiness_needs_a_pipelock_that_refuses_and_one_that_lets_pass() {
     assert_ne!(ready(&proxy).await, 200, "nobody has judged a canary");
     inspector.wire.mend().await;
     let check =
-        harness::programs::Program::tested("tested-egress-proxy").args(["healthcheck", "--wait", "20", "--admin"]);
+        harness::programs::Program::tested("egress-proxy-under-test").args(["healthcheck", "--wait", "20", "--admin"]);
     check.arg(proxy.admin().to_string()).run().await.output();
     assert_eq!(ready(&proxy).await, 200);
 }
