@@ -1,0 +1,57 @@
+//! Lines of a child process: read as they come, kept for the end.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+pub type Json = serde_json::Value;
+
+/// The lines of one stream.
+pub struct Lines {
+    json: mpsc::UnboundedReceiver<Json>,
+    text: Arc<Mutex<String>>,
+    reading: JoinHandle<()>,
+}
+
+impl Lines {
+    pub(super) fn of(stream: impl AsyncRead + Unpin + Send + 'static) -> Self {
+        let (found, json) = mpsc::unbounded_channel();
+        let text = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&text);
+        let reading = tokio::spawn(async move {
+            let mut lines = BufReader::new(stream).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let mut kept = kept.lock().expect("no reader panicked");
+                kept.push_str(&line);
+                kept.push('\n');
+                if let Ok(json) = serde_json::from_str(&line) {
+                    let _ = found.send(json);
+                }
+            }
+        });
+        Self { json, text, reading }
+    }
+
+    /// The next line that is JSON; none at the end.
+    pub async fn next(&mut self) -> Option<Json> {
+        self.json.recv().await
+    }
+
+    /// The next line that fits.
+    pub async fn next_where(&mut self, fits: impl Fn(&Json) -> bool) -> Option<Json> {
+        loop {
+            let line = self.next().await?;
+            if fits(&line) {
+                return Some(line);
+            }
+        }
+    }
+
+    /// Everything up to the end of the stream.
+    pub async fn whole(self) -> String {
+        let _ = self.reading.await;
+        self.text.lock().expect("no reader panicked").clone()
+    }
+}

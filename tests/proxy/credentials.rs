@@ -1,0 +1,214 @@
+//! Credentials: the agent's are taken off, the route's is put on, and no value is ever told.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use harness::client::{get, post, with};
+use harness::origin::Origin;
+use harness::pki::Pki;
+use harness::proxy::{Proxy, Setup, routes};
+use serde_json::json;
+
+use crate::{CREDENTIAL, Stage, says};
+
+/// Every field that carries a credential by custom.
+const CUSTOMARY: [&str; 8] = [
+    "authorization",
+    "proxy-authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "private-token",
+    "x-auth-token",
+    "job-token",
+];
+
+#[tokio::test]
+async fn bearer_is_injected_and_the_credential_is_named_in_the_record() {
+    let mut stage = Stage::with_auth("scheme: Bearer").await;
+    stage.client().get(&stage.url("/echo")).await.says(200, &[]);
+    let arrival = stage.origin.next_arrival().await;
+    assert_eq!(arrival.value("authorization"), Some(&*format!("Bearer {CREDENTIAL}")));
+    says(&stage.proxy.exchange().await, json!({"credential": "TOKEN"}));
+}
+
+#[tokio::test]
+async fn token_is_injected() {
+    let stage = Stage::with_auth("scheme: token").await;
+    stage.client().h2().get(&stage.url("/echo")).await.says(200, &[]);
+    let arrival = stage.origin.next_arrival().await;
+    assert_eq!(arrival.value("authorization"), Some(&*format!("token {CREDENTIAL}")));
+}
+
+#[tokio::test]
+async fn basic_with_a_user_name_takes_the_token_as_password() {
+    let stage = Stage::with_auth("scheme: Basic, username: ada").await;
+    stage.client().get(&stage.url("/echo")).await.says(200, &[]);
+    let encoded = STANDARD.encode(format!("ada:{CREDENTIAL}"));
+    assert_eq!(stage.origin.next_arrival().await.value("authorization"), Some(&*format!("Basic {encoded}")));
+}
+
+#[tokio::test]
+async fn basic_without_a_user_name_takes_the_token_as_both() {
+    let pair = "ada:correct horse battery";
+    let stage = Stage::with("auth: {scheme: Basic, token_env: TOKEN}", |setup| setup.env("TOKEN", pair)).await;
+    stage.client().get(&stage.url("/echo")).await.says(200, &[]);
+    let encoded = STANDARD.encode(pair);
+    assert_eq!(stage.origin.next_arrival().await.value("authorization"), Some(&*format!("Basic {encoded}")));
+}
+
+#[tokio::test]
+async fn a_field_of_its_own_is_injected() {
+    let stage = Stage::with_auth("scheme: header, header: X-Custom-Key").await;
+    let request = with(get(&stage.url("/echo")), "x-custom-key", "the agent's own");
+    stage.client().send(request).await.says(200, &[]);
+    let arrival = stage.origin.next_arrival().await;
+    assert_eq!(arrival.values("x-custom-key"), [CREDENTIAL]);
+    assert_eq!(arrival.value("authorization"), None);
+}
+
+#[tokio::test]
+async fn a_credential_comes_from_a_file() {
+    let pki = Pki::new();
+    let origin = Origin::https(&pki, "api.localhost").await;
+    let setup = Setup::bare();
+    setup.write("token", &format!("{CREDENTIAL}\n"));
+    let table =
+        format!("host: api.localhost, ports: any, auth: {{scheme: Bearer, token_file: {}}}", setup.path("token"));
+    let proxy = Proxy::start(Setup::new(&routes([&table])).trusting(&pki)).await;
+    proxy.client().get(&origin.url("/echo")).await.says(200, &[]);
+    assert_eq!(origin.next_arrival().await.value("authorization"), Some(&*format!("Bearer {CREDENTIAL}")));
+}
+
+#[tokio::test]
+async fn the_agents_credentials_are_taken_off_on_every_route() {
+    for auth in ["", "auth: {scheme: Bearer, token_env: TOKEN}"] {
+        let stage = Stage::with(auth, |setup| setup.env("TOKEN", CREDENTIAL)).await;
+        let request = CUSTOMARY.iter().fold(get(&stage.url("/echo")), |r, name| with(r, name, "Bearer own-1234567"));
+        stage.client().send(request).await.says(200, &[]);
+        let arrival = stage.origin.next_arrival().await;
+        for name in CUSTOMARY {
+            assert!(!arrival.values(name).contains(&"Bearer own-1234567"), "{name}: {arrival:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_field_that_any_route_injects_is_taken_off_on_every_route() {
+    let pki = Pki::new();
+    let origin = Origin::https(&pki, "api.localhost").await;
+    let table = routes([
+        "host: api.localhost, ports: any",
+        "host: other.localhost, auth: {scheme: header, header: X-Special, token_env: TOKEN}",
+    ]);
+    let proxy = Proxy::start(Setup::new(&table).trusting(&pki).env("TOKEN", CREDENTIAL)).await;
+    proxy.client().send(with(get(&origin.url("/echo")), "x-special", "the agent's own")).await.says(200, &[]);
+    assert_eq!(origin.next_arrival().await.value("x-special"), None);
+}
+
+#[tokio::test]
+async fn credentials_are_taken_off_trailers_too() {
+    let pki = Pki::new();
+    let mut origin =
+        harness::origin::raw::RawOrigin::tls(&pki, "raw.localhost", "HTTP/1.1 204 No Content\r\n\r\n").await;
+    let proxy = Proxy::start(Setup::new(&routes(["host: raw.localhost, ports: any"])).trusting(&pki)).await;
+    let authority = origin.authority();
+    let mut inside = proxy.client().raw_inside(&authority).await;
+    inside.send(format!(
+        "POST / HTTP/1.1\r\nHost: {authority}\r\nTransfer-Encoding: chunked\r\nTrailer: Authorization, X-Sum\r\n\r\n\
+         2\r\nhi\r\n0\r\nAuthorization: Bearer own-1234567\r\nX-Sum: 1\r\n\r\n"
+    )).await;
+    assert_eq!(inside.answer().await.head.status(), 204);
+    let request = origin.request().await;
+    let text = harness::h1::from_latin1(&request.bytes);
+    assert!(!text.contains("own-1234567"), "{text}");
+}
+
+#[tokio::test]
+async fn what_a_route_keeps_passes() {
+    let stage = Stage::granting("keep: [authorization]").await;
+    let request =
+        with(with(get(&stage.url("/echo")), "authorization", "Bearer own-1234567"), "x-api-key", "own-1234567");
+    stage.client().send(request).await.says(200, &[]);
+    let arrival = stage.origin.next_arrival().await;
+    assert_eq!(arrival.value("authorization"), Some("Bearer own-1234567"));
+    assert_eq!(arrival.value("x-api-key"), None);
+}
+
+#[tokio::test]
+async fn a_credential_never_leaves_in_clear() {
+    let origin = Origin::http("api.localhost").await;
+    let table = "host: api.localhost, ports: any, auth: {scheme: Bearer, token_env: TOKEN}";
+    let mut proxy = Proxy::start(Setup::new(&routes([table])).env("TOKEN", CREDENTIAL)).await;
+    proxy.client().get(&origin.url("/echo")).await.says(403, &["https"]);
+    says(&proxy.exchange().await, json!({"outcome": "denied", "error": "cleartext_credential"}));
+    origin.saw_nothing();
+}
+
+#[tokio::test]
+async fn a_real_credential_from_the_agent_is_refused_with_an_alarm() {
+    let as_basic = STANDARD.encode(format!("x:{CREDENTIAL}"));
+    let places: [fn(&Stage, &str) -> http::Request<harness::origin::Content>; 4] = [
+        |stage, text| with(get(&stage.url("/echo")), "x-other", text),
+        |stage, text| with(get(&stage.url("/echo")), "authorization", &format!("Bearer {text}")),
+        |stage, text| get(&stage.url(&format!("/echo?k={text}"))),
+        |stage, text| get(&stage.url(&format!("/{text}"))),
+    ];
+    for place in places {
+        for text in [CREDENTIAL, as_basic.trim_end_matches('=')] {
+            let mut stage = Stage::with("auth: {scheme: Bearer, token_env: TOKEN}", |setup| {
+                setup.env("TOKEN", CREDENTIAL).arg("--scan").arg("off")
+            })
+            .await;
+            let answer = stage.client().send(place(&stage, text)).await;
+            assert!(!answer.text().contains(text), "the answer tells it: {}", answer.text());
+            if text == CREDENTIAL {
+                answer.says(403, &["credential"]);
+                let record = stage.proxy.exchange().await;
+                says(&record, json!({"outcome": "denied", "error": "credential_sent", "alarm": true}));
+                assert!(!record.to_string().contains(CREDENTIAL), "{record}");
+                stage.origin.saw_nothing();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_real_credential_in_content_does_not_leave() {
+    let mut stage = Stage::with_auth("scheme: Bearer").await;
+    let answer = stage.client().send(post(&stage.url("/echo"), format!("take {CREDENTIAL}"))).await;
+    answer.says(403, &[]);
+    assert!(!answer.text().contains(CREDENTIAL), "{}", answer.text());
+    stage.was_refused(json!({"outcome": "blocked", "by": "scan"})).await;
+}
+
+#[tokio::test]
+async fn no_output_of_the_proxy_holds_a_credential() {
+    let stage = Stage::with("auth: {scheme: Bearer, token_env: TOKEN}", |setup| {
+        setup.env("TOKEN", CREDENTIAL).arg("--admin").arg("127.0.0.1:0")
+    })
+    .await;
+    let client = stage.client();
+    client.get(&stage.url("/echo")).await.says(200, &[]);
+    client.get(&stage.url(&format!("/{CREDENTIAL}?k={CREDENTIAL}"))).await.says(403, &[]);
+    client.send(post(&stage.url("/echo"), CREDENTIAL)).await.says(403, &[]);
+    client.try_send(get(&stage.url("/cut?n=10"))).await.expect_err("the origin broke off");
+    client.get("http://_egress-proxy.local/allowlist").await.says(200, &["TOKEN"]);
+    let ended = stage.proxy.stop().await;
+    for secret in [CREDENTIAL, &STANDARD.encode(CREDENTIAL)] {
+        assert!(!ended.stdout.contains(secret), "stdout: {}", ended.stdout);
+        assert!(!ended.stderr.contains(secret), "stderr: {}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_route_whose_credential_is_gone_after_a_reload_refuses_and_never_forwards_bare() {
+    let pki = Pki::new();
+    let origin = Origin::https(&pki, "api.localhost").await;
+    let mut proxy = Proxy::start(Setup::new(&routes(["host: api.localhost, ports: any"])).trusting(&pki)).await;
+    proxy.write_routes(&routes(["host: api.localhost, ports: any, auth: {scheme: Bearer, token_env: GONE}"]));
+    proxy.signal(rustix::process::Signal::HUP);
+    proxy.event("routes.reloaded").await;
+    proxy.client().get(&origin.url("/echo")).await.says(503, &["credential"]);
+    says(&proxy.exchange().await, json!({"outcome": "failed", "error": "credential_missing"}));
+    origin.saw_nothing();
+}

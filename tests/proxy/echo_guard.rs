@@ -1,0 +1,100 @@
+//! An origin that sends the injected credential back: it is masked, or the exchange ends before it is whole.
+
+use std::io::Write;
+
+use flate2::{Compression, write::GzEncoder};
+use harness::client::get;
+use harness::origin::raw::RawOrigin;
+use harness::pki::Pki;
+use harness::proxy::{Proxy, Setup, routes};
+use http_body_util::BodyExt;
+use serde_json::json;
+
+use crate::{CREDENTIAL, Stage, says};
+
+const AUTH: &str = "host: raw.localhost, ports: any, auth: {scheme: Bearer, token_env: TOKEN}";
+
+#[tokio::test]
+async fn a_credential_in_an_answer_is_masked_at_the_same_length() {
+    let mut stage = Stage::with_auth("scheme: Bearer").await;
+    let answer = stage.client().get(&stage.url("/echo")).await;
+    assert_eq!(answer.status.as_u16(), 200);
+    assert!(!answer.text().contains(CREDENTIAL), "{}", answer.text());
+    assert!(answer.json()["fields"].is_array(), "still the same JSON: {}", answer.text());
+    let record = stage.proxy.exchange().await;
+    assert_eq!(record["masked"], CREDENTIAL.len(), "{record}");
+}
+
+#[tokio::test]
+async fn a_credential_in_an_answers_field_is_masked() {
+    let answer = format!("HTTP/1.1 200 OK\r\nX-Told: {CREDENTIAL}\r\nContent-Length: 0\r\n\r\n");
+    let (_origin, proxy, url) = answering(answer.into_bytes()).await;
+    let answer = proxy.client().get(&url).await;
+    assert_eq!(answer.field("x-told").len(), CREDENTIAL.len());
+    assert!(!answer.field("x-told").contains(CREDENTIAL));
+}
+
+#[tokio::test]
+async fn a_credential_across_chunk_borders_is_masked() {
+    let stage = Stage::with_auth("scheme: Bearer").await;
+    let response = stage.client().open(get(&stage.url("/feed"))).await.expect("an answer");
+    let (head, tail) = CREDENTIAL.split_at(11);
+    stage.origin.feed(format!("data: {head}"));
+    stage.origin.feed(format!("{tail}\n\n"));
+    stage.origin.end_feed();
+    let content = response.into_body().collect().await.expect("a whole answer").to_bytes();
+    let text = String::from_utf8_lossy(&content);
+    assert!(!text.contains(CREDENTIAL) && text.len() == "data: \n\n".len() + CREDENTIAL.len(), "{text}");
+}
+
+#[tokio::test]
+async fn a_tail_that_could_begin_a_credential_is_held_back_and_nothing_else() {
+    let stage = Stage::with_auth("scheme: Bearer").await;
+    let response = stage.client().open(get(&stage.url("/feed"))).await.expect("an answer");
+    let mut body = response.into_body();
+    stage.origin.feed("data: one\n\n");
+    assert_eq!(&read(&mut body, 11).await[..], b"data: one\n\n", "nothing in it could begin the value");
+    stage.origin.feed(format!("x{}", &CREDENTIAL[..4]));
+    assert_eq!(&read(&mut body, 1).await[..], b"x");
+    stage.origin.feed("!");
+    assert_eq!(&read(&mut body, 5).await[..], format!("{}!", &CREDENTIAL[..4]).as_bytes());
+}
+
+#[tokio::test]
+async fn a_credential_in_a_coded_answer_ends_the_exchange() {
+    let mut coder = GzEncoder::new(Vec::new(), Compression::default());
+    coder.write_all(format!("you sent {CREDENTIAL}, thank you").as_bytes()).expect("memory takes everything");
+    let coded = coder.finish().expect("memory takes everything");
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", coded.len());
+    let (_origin, mut proxy, url) = answering([head.into_bytes(), coded].concat()).await;
+    proxy.client().try_send(get(&url)).await.expect_err("the answer must not come through whole");
+    says(&proxy.exchange().await, json!({"status": 200}));
+}
+
+#[tokio::test]
+async fn a_coded_answer_without_the_credential_passes_as_it_is() {
+    let stage = Stage::with_auth("scheme: Bearer").await;
+    let answer = stage.client().get(&stage.url("/gzip?text=hello")).await;
+    assert_eq!(answer.field("content-encoding"), "gzip");
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&answer.content[..]), &mut text).expect("gzip");
+    assert_eq!(text, "hello");
+}
+
+async fn answering(answer: Vec<u8>) -> (RawOrigin, Proxy, String) {
+    let pki = Pki::new();
+    let origin = RawOrigin::tls(&pki, "raw.localhost", answer).await;
+    let proxy = Proxy::start(Setup::new(&routes([AUTH])).trusting(&pki).env("TOKEN", CREDENTIAL)).await;
+    let url = format!("https://{}/", origin.authority());
+    (origin, proxy, url)
+}
+
+/// Exactly this many bytes, as they come.
+async fn read(body: &mut hyper::body::Incoming, bytes: usize) -> Vec<u8> {
+    let mut content = Vec::new();
+    while content.len() < bytes {
+        let frame = harness::within("more of an answer", body.frame()).await.expect("not the end").expect("no failure");
+        content.extend_from_slice(frame.data_ref().expect("data"));
+    }
+    content
+}

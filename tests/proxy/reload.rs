@@ -1,0 +1,137 @@
+//! Another table, another credential: in force without a restart, or not at all.
+
+use harness::client::get;
+use harness::origin::Origin;
+use harness::pki::Pki;
+use harness::proxy::{Proxy, Setup, routes};
+use harness::within;
+use http_body_util::BodyExt;
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::{CREDENTIAL, Stage};
+
+#[tokio::test]
+async fn sighup_puts_a_new_table_in_force() {
+    let mut stage = Stage::granting("path_allowlist: [/old]").await;
+    stage.client().get(&stage.url("/new")).await.says(403, &[]);
+    stage.proxy.write_routes(&routes(["host: api.localhost, ports: any, path_allowlist: [/new]"]));
+    stage.proxy.signal(Signal::HUP);
+    stage.proxy.event("routes.reloaded").await;
+    stage.client().get(&stage.url("/new")).await.says(200, &[]);
+    stage.client().get(&stage.url("/old")).await.says(403, &[]);
+}
+
+#[tokio::test]
+async fn a_change_on_disk_puts_a_new_table_in_force() {
+    let mut stage = Stage::granting("path_allowlist: [/old]").await;
+    stage.proxy.write_routes(&routes(["host: api.localhost, ports: any, path_allowlist: [/new]"]));
+    stage.proxy.event("routes.reloaded").await;
+    stage.client().get(&stage.url("/new")).await.says(200, &[]);
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_read_keeps_the_old_one() {
+    for broken in ["routes: [", "routes:\n  - {host: api.localhost, path_allowlst: [/x]}\n", "routes: [{host: '*'}]"] {
+        let mut stage = Stage::granting("path_allowlist: [/old]").await;
+        stage.proxy.write_routes(broken);
+        stage.proxy.signal(Signal::HUP);
+        let event = stage.proxy.event("routes.rejected").await;
+        assert!(event.to_string().contains("line"), "{event}");
+        stage.client().get(&stage.url("/old")).await.says(200, &[]);
+        stage.client().get(&stage.url("/new")).await.says(403, &[]);
+    }
+}
+
+#[tokio::test]
+async fn the_agent_cannot_see_a_table_that_was_rejected() {
+    let mut stage = Stage::granting("").await;
+    stage.proxy.write_routes("routes: [{host: secret.localhost, nonsense: 1}]");
+    stage.proxy.signal(Signal::HUP);
+    stage.proxy.event("routes.rejected").await;
+    let answer = stage.client().get("http://_egress-proxy.local/allowlist").await;
+    assert!(!answer.text().contains("secret.localhost"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn streams_that_are_no_longer_granted_are_closed() {
+    let mut stage = Stage::granting("").await;
+    let response = stage.client().open(get(&stage.url("/feed"))).await.expect("an answer");
+    let mut body = response.into_body();
+    stage.origin.feed("data: 1\n\n");
+    within("the first event", body.frame()).await.expect("open").expect("no failure");
+    stage.proxy.write_routes(&routes([]));
+    stage.proxy.signal(Signal::HUP);
+    stage.proxy.event("routes.reloaded").await;
+    within("the end of the stream", body.collect()).await.expect_err("it is cut, not ended");
+}
+
+#[tokio::test]
+async fn streams_that_are_still_granted_go_on() {
+    let mut stage = Stage::granting("").await;
+    let response = stage.client().open(get(&stage.url("/feed"))).await.expect("an answer");
+    let mut body = response.into_body();
+    stage.proxy.write_routes(&routes(["host: api.localhost, ports: any, path_allowlist: [/feed]"]));
+    stage.proxy.signal(Signal::HUP);
+    stage.proxy.event("routes.reloaded").await;
+    stage.origin.feed("data: 1\n\n");
+    within("an event", body.frame()).await.expect("open").expect("no failure");
+}
+
+#[tokio::test]
+async fn a_table_on_stdin_brings_its_credentials_and_its_ca() {
+    let fixture = Fixture::start(CREDENTIAL).await;
+    fixture.proxy.client().get(&fixture.origin.url("/echo")).await.says(200, &[]);
+    assert_eq!(fixture.authorization().await, format!("Bearer {CREDENTIAL}"));
+}
+
+#[tokio::test]
+async fn a_later_document_on_stdin_replaces_what_it_names() {
+    let mut fixture = Fixture::start(CREDENTIAL).await;
+    let rotated = "another-credential-0123456789";
+    fixture.proxy.write_line(&json!({"tokens": {"EGRESS_PROXY_TOKEN_0": rotated}}).to_string()).await;
+    fixture.proxy.event("routes.reloaded").await;
+    fixture.proxy.client().get(&fixture.origin.url("/echo")).await.says(200, &[]);
+    assert_eq!(fixture.authorization().await, format!("Bearer {rotated}"));
+}
+
+#[tokio::test]
+async fn a_broken_document_on_stdin_keeps_the_old_table() {
+    let mut fixture = Fixture::start(CREDENTIAL).await;
+    fixture.proxy.write_line("{not json").await;
+    fixture.proxy.event("routes.rejected").await;
+    fixture.proxy.client().get(&fixture.origin.url("/echo")).await.says(200, &[]);
+}
+
+#[tokio::test]
+async fn the_end_of_stdin_changes_nothing() {
+    let mut fixture = Fixture::start(CREDENTIAL).await;
+    fixture.proxy.close_stdin();
+    fixture.proxy.client().get(&fixture.origin.url("/echo")).await.says(200, &[]);
+    fixture.proxy.client().get(&fixture.origin.url("/echo")).await.says(200, &[]);
+}
+
+/// A proxy that got everything on its stdin.
+struct Fixture {
+    origin: Origin,
+    proxy: Proxy,
+}
+
+impl Fixture {
+    async fn start(credential: &str) -> Self {
+        let pki = Pki::new();
+        let origin = Origin::https(&pki, "api.localhost").await;
+        let auth = json!({"scheme": "Bearer", "token_env": "EGRESS_PROXY_TOKEN_0"});
+        let document = json!({
+            "routes": {"routes": [{"host": "api.localhost", "ports": "any", "auth": auth}]},
+            "tokens": {"EGRESS_PROXY_TOKEN_0": credential},
+        });
+        let setup = Setup::new(&routes([])).trusting(&pki).stdin(&document.to_string());
+        Self { origin, proxy: Proxy::start(setup).await }
+    }
+
+    async fn authorization(&self) -> String {
+        let arrival = self.origin.next_arrival().await;
+        arrival.value("authorization").expect("a credential").to_owned()
+    }
+}

@@ -1,0 +1,129 @@
+//! The built-in scan at work in the proxy: what it finds does not leave, wherever it stands.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use harness::client::{get, post, with};
+use harness::h1::find;
+use http::{HeaderMap, HeaderValue, Request};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use serde_json::json;
+
+use crate::{AWS_KEY, Stage, says};
+
+type Place = fn(&Stage) -> Request<harness::origin::Content>;
+
+const PLACES: [(&str, Place); 9] = [
+    ("query", |stage| get(&stage.url(&format!("/echo?k={AWS_KEY}")))),
+    ("query, percent-encoded", |stage| get(&stage.url(&format!("/echo?k={}", AWS_KEY.replace('A', "%41"))))),
+    ("path", |stage| get(&stage.url(&format!("/{AWS_KEY}/x")))),
+    ("field value", |stage| with(get(&stage.url("/echo")), "x-other", AWS_KEY)),
+    ("user agent", |stage| with(get(&stage.url("/echo")), "user-agent", AWS_KEY)),
+    ("text", |stage| with(post(&stage.url("/echo"), format!("key: {AWS_KEY}\n")), "content-type", "text/plain")),
+    ("untyped content", |stage| post(&stage.url("/echo"), AWS_KEY)),
+    ("JSON", |stage| {
+        let content = json!({"messages": [{"text": format!("a {AWS_KEY} b")}]}).to_string();
+        with(post(&stage.url("/echo"), content), "content-type", "application/json")
+    }),
+    ("JSON with escapes", |stage| {
+        let content = format!("{{\"k\": \"\\u0041{}\"}}", &AWS_KEY[1..]);
+        with(post(&stage.url("/echo"), content), "content-type", "application/json")
+    }),
+];
+
+#[tokio::test]
+async fn a_secret_is_blocked_wherever_it_stands() {
+    for (place, request) in PLACES {
+        let mut stage = Stage::granting("").await;
+        let answer = stage.client().send(request(&stage)).await;
+        assert_eq!(answer.status.as_u16(), 403, "{place}: {}", answer.text());
+        assert!(answer.text().contains("scan"), "{place}: {}", answer.text());
+        assert!(!answer.text().contains(AWS_KEY), "{place}: {}", answer.text());
+        let record = stage.proxy.exchange().await;
+        says(&record, json!({"outcome": "blocked", "by": "scan"}));
+        assert!(!record.to_string().contains(AWS_KEY), "{place}: {record}");
+        assert!(!record["findings"].as_array().expect("findings").is_empty(), "{place}: {record}");
+        stage.origin.saw_nothing();
+    }
+}
+
+#[tokio::test]
+async fn a_secret_in_base64_is_blocked() {
+    let mut stage = Stage::granting("").await;
+    let content = format!("data: {}", STANDARD.encode(format!("aws_access_key_id = {AWS_KEY}")));
+    stage.client().send(post(&stage.url("/echo"), content)).await.says(403, &["scan"]);
+    stage.was_refused(json!({"outcome": "blocked"})).await;
+}
+
+#[tokio::test]
+async fn a_secret_in_trailers_is_blocked() {
+    let mut stage = Stage::granting("").await;
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-sum", HeaderValue::from_static(AWS_KEY));
+    let frames = [Ok(Frame::data(Bytes::from_static(b"content"))), Ok(Frame::trailers(trailers))];
+    let content = StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync();
+    let request = Request::post(stage.url("/echo")).body(content).expect("a request");
+    // Content of unknown length is on its way when its trailers come: the exchange ends, and the key stays here.
+    let _ = stage.client().h2().try_send(request).await;
+    says(&stage.proxy.exchange().await, json!({"outcome": "blocked", "by": "scan"}));
+    assert!(stage.origin.received().iter().all(|bytes| find(bytes, AWS_KEY.as_bytes()).is_none()));
+}
+
+#[tokio::test]
+async fn a_secret_at_the_end_of_long_content_never_leaves_whole() {
+    let mut stage = Stage::granting("").await;
+    let content = format!("{} {AWS_KEY} ", "all work and no play ".repeat(100_000));
+    let _ = stage.client().try_send(post(&stage.url("/upload"), content)).await;
+    says(&stage.proxy.exchange().await, json!({"outcome": "blocked", "by": "scan"}));
+    assert!(stage.origin.received().iter().all(|bytes| find(bytes, AWS_KEY.as_bytes()).is_none()));
+    for arrival in stage.origin.seen().arrivals() {
+        let received = arrival.received().await;
+        assert_eq!(received.end, harness::origin::End::Broken, "the origin took cut content for whole");
+    }
+}
+
+#[tokio::test]
+async fn a_route_may_record_instead_of_block() {
+    let mut stage = Stage::granting("scan: record").await;
+    stage.client().send(post(&stage.url("/echo"), AWS_KEY)).await.says(200, &[AWS_KEY]);
+    let record = stage.proxy.exchange().await;
+    says(&record, json!({"outcome": "completed"}));
+    assert!(!record["findings"].as_array().expect("findings").is_empty(), "{record}");
+}
+
+#[tokio::test]
+async fn a_route_may_turn_the_scan_off() {
+    let stage = Stage::granting("scan: off").await;
+    stage.client().send(post(&stage.url("/echo"), AWS_KEY)).await.says(200, &[AWS_KEY]);
+}
+
+#[tokio::test]
+async fn the_proxy_may_turn_the_scan_off_where_a_route_says_nothing() {
+    let off = Stage::with("", |setup| setup.arg("--scan").arg("off")).await;
+    off.client().send(post(&off.url("/echo"), AWS_KEY)).await.says(200, &[]);
+    let on = Stage::with("scan: block", |setup| setup.arg("--scan").arg("off")).await;
+    on.client().send(post(&on.url("/echo"), AWS_KEY)).await.says(403, &["scan"]);
+}
+
+#[tokio::test]
+async fn a_private_key_is_blocked() {
+    let mut stage = Stage::granting("").await;
+    let line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n".repeat(8);
+    let content = format!("-----BEGIN PRIVATE KEY-----\n{line}-----END PRIVATE KEY-----\n");
+    stage.client().send(post(&stage.url("/echo"), content)).await.says(403, &["private-key"]);
+    stage.was_refused(json!({"outcome": "blocked"})).await;
+}
+
+#[tokio::test]
+async fn an_agents_usual_traffic_passes() {
+    let stage = Stage::granting("").await;
+    let content = json!({
+        "model": "claude-example", "max_tokens": 1024, "stream": true,
+        "messages": [{"role": "user", "content": "Read src/main.rs, then fix the test that fails on line 42."}],
+        "metadata": {"user_id": "8f14e45f-ceea-467f-a0c9-3d3b5a1c9d11"},
+    });
+    let request = with(post(&stage.url("/v1/messages"), content.to_string()), "content-type", "application/json");
+    let request = with(with(request, "anthropic-version", "2023-06-01"), "x-stainless-lang", "js");
+    stage.client().send(request).await.says(200, &["claude-example"]);
+}
