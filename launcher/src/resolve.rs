@@ -28,6 +28,8 @@ pub fn resolve(spec: &Spec, agent: &Agent, bottle: &Bottle, host: &Host, identit
     let mut problems = Problems::default();
     let mut env = agent_env(&bottle.env, host, &mut problems);
     let egress = egress::resolve(bottle, host, &identity, &mut problems);
+    let dlp = spec.dlp.or(bottle.dlp).unwrap_or_default();
+    egress::check_inspection(bottle, dlp, &mut problems);
     for slot in &egress.placeholders {
         env.public.push((slot.variable.clone(), slot.value.clone()));
         env.named.push(slot.variable.clone());
@@ -52,7 +54,7 @@ pub fn resolve(spec: &Spec, agent: &Agent, bottle: &Bottle, host: &Host, identit
         skills,
         git,
         supervise: bottle.supervise.unwrap_or(Supervise::Off),
-        dlp: effective_dlp(spec, bottle),
+        dlp,
         images: images(bottle, host),
         command,
         workdir: spec.workdir.clone(),
@@ -123,11 +125,6 @@ fn command(spec: &Spec, bottle: &Bottle) -> AgentCommand {
         None => AgentProgram::ClaudeCode { control: spec.control, session: Session::New },
     };
     AgentCommand { program, arguments: spec.arguments.clone() }
-}
-
-/// The command line's choice, else the manifest's, else the strongest.
-pub fn effective_dlp(spec: &Spec, bottle: &Bottle) -> crate::spec::Dlp {
-    spec.dlp.or(bottle.dlp).unwrap_or_default()
 }
 
 fn images(bottle: &Bottle, host: &Host) -> Images {

@@ -88,6 +88,15 @@ fn a_missing_skill_and_a_missing_key_are_named() {
 }
 
 #[test]
+fn a_route_that_insists_on_inspection_needs_pipelock() {
+    let context = Context::new();
+    context.bottle("dev", "---\negress_proxy:\n  routes:\n    - host: a.example\n      inspect: request\n---\n");
+    context.agent("impl", "---\nbottle: dev\n---\n");
+    assert!(context.run(&["start", "impl", "--dry-run"]).starts_with("exit code: 0\n"));
+    assert_outcome!(context.run(&["start", "impl", "--dry-run", "--dlp", "builtin"]));
+}
+
+#[test]
 fn an_unknown_backend_is_named() {
     let mut context = Context::with_agent();
     context.set("CLAUDE_BOTTLE_BACKEND", "podman-remote");

@@ -61,7 +61,10 @@ async fn on<B: Backend>(backend: &B, launch: Launch, host: &Host, printer: Print
     let outcome = live(backend, plan, &interrupts, printer).await;
     let ended = state.end();
     let exit = match (interrupts.received(), outcome) {
-        (Some(signal), Err(Failed(BackendError::Interrupted)) | Ok(_)) => Exit::Interrupted(signal),
+        (Some(signal), Err(Failed(BackendError::Interrupted)) | Ok(_)) => {
+            printer.step(&format!("interrupted: {identity} was removed"));
+            Exit::Interrupted(signal)
+        }
         (_, Err(Failed(error))) => return Err(error.into()),
         (None, Ok(exit)) => exit,
     };

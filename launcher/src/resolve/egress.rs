@@ -1,7 +1,7 @@
 //! Routes of the manifest → the table that the proxy reads: host variables become slots, and the agent gets stand-ins.
 
 use shared::contract::{placeholder_slot, token_slot};
-use shared::routes::{Auth, AuthScheme, CredentialSource, Route, Routes};
+use shared::routes::{Auth, AuthScheme, CredentialSource, InspectMode, Route, Routes};
 use shared::yaml::Diagnostic;
 
 use super::missing_variable;
@@ -12,6 +12,7 @@ use crate::manifest::source::{Placed, Problems};
 use crate::name::Variable;
 use crate::plan::{AgentEnv, Egress, PlaceholderSlot, TokenSlot};
 use crate::secret::Secret;
+use crate::spec::Dlp;
 use crate::state::Identity;
 
 pub(super) fn resolve(bottle: &Bottle, host: &Host, identity: &Identity, problems: &mut Problems) -> Egress {
@@ -25,6 +26,19 @@ pub(super) fn resolve(bottle: &Bottle, host: &Host, identity: &Identity, problem
         placeholders,
         allow_cidr: bottle.egress.allow_cidr.clone(),
         upstream_ca: upstream_ca(bottle.egress.upstream_ca.as_ref(), host, problems),
+    }
+}
+
+/// A route that insists on inspection needs pipelock; without it the proxy would not start.
+pub(super) fn check_inspection(bottle: &Bottle, dlp: Dlp, problems: &mut Problems) {
+    for granted in bottle.egress.routes.iter().filter(|_| !dlp.asks_pipelock()) {
+        if let (RouteOrigin::File { entry, .. }, Some(InspectMode::Request | InspectMode::Exchange)) =
+            (&granted.origin, granted.route.inspect)
+        {
+            let host = &granted.route.host;
+            let error = entry.at.error(format!("`{host}` is to be inspected, and `dlp: {dlp}` is without pipelock"));
+            problems.push(&entry.source, error.with_hint("take its `inspect` out, or start with `--dlp both`"));
+        }
     }
 }
 
