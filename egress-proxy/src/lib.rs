@@ -31,5 +31,6 @@ pub mod target;
 pub mod tls;
 pub mod tunnel;
 pub mod upgrade;
+pub mod websocket;
 
 pub use cli::main;

@@ -1,5 +1,5 @@
 //! Answers on their way to the client: streamed as they come, counted, masked; the end of the content ends the record
-//! and gives the connection back. [`copy_both`] relays what follows an upgrade.
+//! and gives the connection back.
 
 use std::{
     pin::Pin,
@@ -11,7 +11,6 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use shared::record::Outcome;
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 
 use crate::{
     error::BodyError,
@@ -187,16 +186,4 @@ impl Body for ClientBody {
             }
         }
     }
-}
-
-/// Relays bytes both ways until both sides are done or either fails.
-///
-/// # Errors
-/// Either side's failure.
-pub async fn copy_both(
-    client: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    next_hop: &mut (impl AsyncRead + AsyncWrite + Unpin),
-) -> std::io::Result<(u64, u64)> {
-    const BUFFER: usize = 16 * 1024;
-    copy_bidirectional_with_sizes(client, next_hop, BUFFER, BUFFER).await
 }

@@ -1,12 +1,15 @@
 //! WebSocket over HTTP/1.1 (RFC 6455): the one upgrade that is carried. Whatever the origin answers goes to the client;
-//! after a 101 bytes are relayed both ways until either side is done, the table changes its mind or the proxy drains.
+//! after a 101 what the client sends is judged message by message and what comes back is masked and relayed, until
+//! either side is done or the table changes its mind.
 
 use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use shared::record::Outcome;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 
 use crate::{
     content::Content,
@@ -18,7 +21,8 @@ use crate::{
     policy::RequestPermit,
     proxy::Proxy,
     record::Recording,
-    relay::{ClientBody, copy_both},
+    relay::ClientBody,
+    websocket::{Outgoing, WebSocketError, close_frame},
 };
 
 /// A client's wish to speak WebSocket on its connection.
@@ -63,6 +67,8 @@ impl Upgrade {
         recording: &Arc<Recording>,
     ) -> Result<Response<ClientBody>, ExchangeError> {
         ask_for_websocket(&mut head.headers);
+        // Nothing is compressed, so that what is judged is what is meant.
+        head.headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
         head.extensions.clear();
         let request = Request::from_parts(head, Content::empty());
         let mut answer = proxy.next_hops.forward(permit, request, Offer::Http1).await.map_err(failed)?;
@@ -83,42 +89,135 @@ impl Upgrade {
         answer_fields(&mut answered.headers, mask.as_ref(), recording);
         ask_for_websocket(&mut answered.headers);
         answered.extensions.clear();
-        let recording = recording.clone();
-        proxy.tasks.spawn(relay_both(self.client, origin, revocation, recording));
-        Ok(Response::from_parts(answered, ClientBody::full(bytes::Bytes::new())))
+        let outgoing = Outgoing::new(permit.scanner().clone(), permit.exemptions().clone(), permit.scan());
+        let socket = Socket { outgoing, mask, revocation, recording: recording.clone() };
+        proxy.tasks.spawn(socket.relay(self.client, origin));
+        Ok(Response::from_parts(answered, ClientBody::full(Bytes::new())))
     }
 }
 
-async fn relay_both(client: OnUpgrade, origin: OnUpgrade, revocation: Revocation, recording: Arc<Recording>) {
-    let (client, origin) = match tokio::try_join!(client, origin) {
-        Ok(both) => both,
-        Err(error) => {
-            return recording.note(|draft| {
-                draft.outcome = Outcome::Failed;
-                draft.error = Some("connection_terminated");
-                draft.reason = Some(error.to_string());
-            });
+/// One WebSocket under way.
+struct Socket {
+    outgoing: Outgoing,
+    mask: Option<Mask>,
+    revocation: Revocation,
+    recording: Arc<Recording>,
+}
+
+impl Socket {
+    async fn relay(mut self, client: OnUpgrade, origin: OnUpgrade) {
+        let (client, origin) = match tokio::try_join!(client, origin) {
+            Ok((client, origin)) => (TokioIo::new(client), TokioIo::new(origin)),
+            Err(error) => return self.end(Outcome::Failed, "connection_terminated", error.to_string()),
+        };
+        let (client_read, mut client_write) = split(client);
+        let (origin_read, origin_write) = split(origin);
+        let recording = self.recording.clone();
+        let judged = tokio::select! {
+            judged = send(client_read, origin_write, &mut self.outgoing, &recording) => judged,
+            () = receive(origin_read, &mut client_write, self.mask.take(), &recording) => Ok(()),
+            () = self.revocation.revoked() => {
+                let reason = "the route table no longer grants this exchange".to_owned();
+                return self.end(Outcome::Denied, "revoked", reason);
+            }
+        };
+        match judged {
+            Ok(()) => self.recording.note(|draft| draft.outcome = Outcome::Completed),
+            Err(error) => {
+                // The client may be gone; the record has the reason.
+                let _told = client_write.write_all(&close_frame(&format!("egress-proxy: {error}"))).await;
+                let _closed = client_write.shutdown().await;
+                self.refuse(error);
+            }
         }
-    };
-    let (mut client, mut origin) = (TokioIo::new(client), TokioIo::new(origin));
-    let relayed = tokio::select! {
-        relayed = copy_both(&mut client, &mut origin) => Some(relayed),
-        () = revocation.revoked() => None,
-    };
-    recording.note(|draft| match relayed {
-        // A WebSocket often ends with a reset; both ends have said goodbye inside by then (RFC 6455 §7.1.1).
-        Some(Ok(_) | Err(_)) => draft.outcome = Outcome::Completed,
-        None => {
-            draft.outcome = Outcome::Denied;
-            draft.error = Some("revoked");
-            draft.reason = Some("the route table no longer grants this exchange".to_owned());
+    }
+
+    fn refuse(self, error: WebSocketError) {
+        match error {
+            WebSocketError::Found(finding) => {
+                self.recording.note(|draft| {
+                    draft.by = Some("scan");
+                    draft.findings.push(finding.clone());
+                });
+                self.end(Outcome::Blocked, "secret_found", finding.to_string());
+            }
+            WebSocketError::Frame(_) => self.end(Outcome::Denied, "websocket_protocol", error.to_string()),
         }
-    });
-    if let Some(Ok((sent, received))) = relayed {
-        recording.count_request(usize::try_from(sent).unwrap_or(usize::MAX));
-        recording.count_response(usize::try_from(received).unwrap_or(usize::MAX));
+    }
+
+    fn end(self, outcome: Outcome, token: &'static str, reason: String) {
+        self.recording.note(|draft| {
+            draft.outcome = outcome;
+            draft.error = Some(token);
+            draft.reason = Some(reason);
+        });
     }
 }
+
+/// Judges and sends what the client says, until it is done. A broken connection is an end like any other: WebSockets
+/// say goodbye inside (RFC 6455 §7.1.1).
+async fn send(
+    mut client: impl AsyncRead + Unpin,
+    mut origin: impl AsyncWrite + Unpin,
+    outgoing: &mut Outgoing,
+    recording: &Recording,
+) -> Result<(), WebSocketError> {
+    let (mut bytes, mut judged) = (BytesMut::new(), BytesMut::new());
+    loop {
+        bytes.reserve(BUFFER);
+        match client.read_buf(&mut bytes).await {
+            Ok(read) if read > 0 => recording.count_request(read),
+            _ => {
+                let _closed = origin.shutdown().await;
+                // The origin may still have something to say; its own end ends the relay.
+                return std::future::pending().await;
+            }
+        }
+        let verdict = outgoing.push(&mut bytes, &mut judged);
+        for finding in outgoing.recorded() {
+            recording.note(|draft| draft.findings.push(finding));
+        }
+        verdict?;
+        if origin.write_all_buf(&mut judged).await.is_err() || origin.flush().await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Relays what the origin says, with the injected value masked, until it is done.
+async fn receive(
+    mut origin: impl AsyncRead + Unpin,
+    client: &mut (impl AsyncWrite + Unpin),
+    mut mask: Option<Mask>,
+    recording: &Recording,
+) {
+    let mut bytes = BytesMut::new();
+    loop {
+        bytes.reserve(BUFFER);
+        let Ok(read @ 1..) = origin.read_buf(&mut bytes).await else { break };
+        recording.count_response(read);
+        let chunk = bytes.split().freeze();
+        let chunk = match &mut mask {
+            None => chunk,
+            Some(mask) => match mask.push(chunk) {
+                Ok((chunk, masked)) => {
+                    recording.count_masked(masked);
+                    chunk
+                }
+                Err(_) => break,
+            },
+        };
+        if client.write_all(&chunk).await.is_err() || client.flush().await.is_err() {
+            return;
+        }
+    }
+    let held = mask.as_mut().map(Mask::finish).unwrap_or_default();
+    let _sent = client.write_all(&held).await;
+    let _closed = client.shutdown().await;
+}
+
+/// What is read at a time, in bytes.
+const BUFFER: usize = 16 * 1024;
 
 /// Writes the two fields that were stripped as hop-by-hop and that this hop wants to say itself.
 fn ask_for_websocket(fields: &mut HeaderMap) {
