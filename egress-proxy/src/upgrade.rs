@@ -11,7 +11,7 @@ use shared::record::Outcome;
 use crate::{
     content::Content,
     error::ExchangeError,
-    exchange::{answer_fields, failed, relay},
+    exchange::{answer_fields, relay},
     forward::{Answer, ForwardError, Offer},
     live::Revocation,
     mask::Mask,
@@ -65,7 +65,7 @@ impl Upgrade {
         ask_for_websocket(&mut head.headers);
         head.extensions.clear();
         let request = Request::from_parts(head, Content::empty());
-        let mut answer = proxy.next_hops.forward(permit, request, Offer::Http1).await.map_err(failed)?;
+        let mut answer = proxy.next_hops.forward(permit, request, Offer::Http1).await?;
         if answer.response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return relay(answer, mask, revocation, recording);
         }
