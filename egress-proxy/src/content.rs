@@ -3,7 +3,7 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     error::{BodyError, ExchangeError},
-    own_fields,
+    own_fields::{self, OwnField},
     policy::Table,
     record::Recording,
     scan::stream::{ScanError, Scanned},
@@ -34,7 +34,7 @@ const COLLECT_TOTAL: Duration = Duration::from_secs(600);
 /// The content of a request that is forwarded.
 pub enum Content {
     Collected(Collected),
-    Scanned(Box<Scanned<Received>>),
+    Scanned(Box<Scanned<Received>>, Stop),
     Streamed(Box<Received>),
 }
 
@@ -47,7 +47,7 @@ impl Content {
     pub fn replay(&self) -> Option<Self> {
         match self {
             Self::Collected(collected) => Some(Self::Collected(collected.clone())),
-            Self::Scanned(_) | Self::Streamed(_) => None,
+            Self::Scanned(..) | Self::Streamed(_) => None,
         }
     }
 }
@@ -59,7 +59,10 @@ impl Body for Content {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
             Self::Collected(collected) => Poll::Ready(collected.next_frame().map(Ok)),
-            Self::Scanned(body) => Pin::new(body.as_mut()).poll_frame(cx).map_err(stopped),
+            Self::Scanned(body, stop) => Pin::new(body.as_mut()).poll_frame(cx).map_err(|error| match error {
+                ScanError::Body(error) => error,
+                ScanError::Found(finding) => stop.put(ExchangeError::Scan(finding)),
+            }),
             Self::Streamed(body) => Pin::new(body.as_mut()).poll_frame(cx),
         }
     }
@@ -67,7 +70,7 @@ impl Body for Content {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Collected(collected) => collected.remaining() == 0 && collected.trailers.is_none(),
-            Self::Scanned(body) => body.is_end_stream(),
+            Self::Scanned(body, _) => body.is_end_stream(),
             Self::Streamed(body) => body.is_end_stream(),
         }
     }
@@ -79,7 +82,7 @@ impl Body for Content {
                 SizeHint::with_exact(collected.remaining() as u64)
             }
             Self::Collected(_) => SizeHint::default(),
-            Self::Scanned(body) => body.size_hint(),
+            Self::Scanned(body, _) => body.size_hint(),
             Self::Streamed(body) => body.size_hint(),
         }
     }
@@ -108,12 +111,13 @@ impl Collected {
     /// More than `limit` bytes, a client that is too slow or leaves, or trailers that may not be sent.
     pub async fn read(mut body: Received, limit: usize) -> Result<Self, ExchangeError> {
         let mut collected = Self::default();
+        let stop = body.stop();
         let mut length = 0;
         let deadline = Instant::now() + COLLECT_TOTAL;
         loop {
             let next = timeout_at(deadline.min(Instant::now() + COLLECT_IDLE), body.frame()).await;
             let Some(frame) = next.map_err(|_| ExchangeError::Slow)? else { return Ok(collected) };
-            match frame.map_err(content_error)?.into_data() {
+            match frame.map_err(|_| stop.take().unwrap_or(ExchangeError::Slow))?.into_data() {
                 Ok(chunk) => {
                     length += chunk.len();
                     if length > limit {
@@ -162,11 +166,17 @@ pub struct Received {
     body: Incoming,
     recording: Arc<Recording>,
     table: Arc<Table>,
+    stop: Stop,
 }
 
 impl Received {
     pub fn new(body: Incoming, recording: Arc<Recording>, table: Arc<Table>) -> Self {
-        Self { body, recording, table }
+        Self { body, recording, table, stop: Stop::default() }
+    }
+
+    /// Where to read why this content stopped.
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
     }
 }
 
@@ -177,7 +187,7 @@ impl Body for Received {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
             None => return Poll::Ready(None),
-            Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+            Some(Err(error)) => return Poll::Ready(Some(Err(self.stop.put(ExchangeError::Content(error))))),
             Some(Ok(frame)) => frame,
         };
         if let Some(data) = frame.data_ref() {
@@ -185,7 +195,10 @@ impl Body for Received {
             return Poll::Ready(Some(Ok(frame)));
         }
         Poll::Ready(match frame.into_trailers() {
-            Ok(trailers) => Some(judged_trailers(trailers, &self.table).map(Frame::trailers)),
+            Ok(trailers) => {
+                let judged = judged_trailers(trailers, &self.table);
+                Some(judged.map(Frame::trailers).map_err(|error| self.stop.put(error)))
+            }
             Err(_) => None,
         })
     }
@@ -199,46 +212,30 @@ impl Body for Received {
     }
 }
 
-fn stopped(error: ScanError<BodyError>) -> BodyError {
-    match error {
-        ScanError::Body(error) => error,
-        ScanError::Found(finding) => finding.into(),
-    }
-}
-
-fn judged_trailers(mut trailers: HeaderMap, table: &Table) -> Result<HeaderMap, BodyError> {
-    own_fields::check(&trailers)?;
+fn judged_trailers(mut trailers: HeaderMap, table: &Table) -> Result<HeaderMap, ExchangeError> {
+    own_fields::check(&trailers).map_err(|OwnField(name)| ExchangeError::OwnField(name))?;
     table.check_trailers(&trailers)?;
     table.strip.strip(&mut trailers, &[]);
     Ok(trailers)
 }
 
-/// The stage that a body's error belongs to.
-fn content_error(error: BodyError) -> ExchangeError {
-    match error.downcast::<hyper::Error>() {
-        Ok(error) => ExchangeError::Content(*error),
-        Err(error) => match judgement(error.as_ref()) {
-            Some(judgement) => judgement,
-            None => ExchangeError::Slow,
-        },
-    }
-}
+/// Why content stopped on its way out. It is told beside the body, for an HTTP library may swallow a body's own error.
+#[derive(Clone, Default)]
+pub struct Stop(Arc<Mutex<Option<ExchangeError>>>);
 
-/// The judgement about the request that an error chain carries, where it carries one: a body that fails while it is
-/// sent reaches us wrapped in the HTTP library's error.
-pub fn judgement(error: &(dyn std::error::Error + 'static)) -> Option<ExchangeError> {
-    let mut current = Some(error);
-    while let Some(error) = current {
-        if let Some(found) = error.downcast_ref::<crate::scan::Finding>() {
-            return Some(ExchangeError::Scan(found.clone()));
-        }
-        if let Some(sent) = error.downcast_ref::<crate::credentials::CredentialSent>() {
-            return Some(ExchangeError::CredentialSent(sent.clone()));
-        }
-        if let Some(own_fields::OwnField(name)) = error.downcast_ref() {
-            return Some(ExchangeError::OwnField(name.clone()));
-        }
-        current = error.source();
+impl Stop {
+    /// The reason, once.
+    pub fn take(&self) -> Option<ExchangeError> {
+        self.lock().take()
     }
-    None
+
+    /// Keeps the reason; what the library gets says only that there is one.
+    fn put(&self, reason: ExchangeError) -> BodyError {
+        *self.lock() = Some(reason);
+        "the content was stopped".into()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<ExchangeError>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -12,9 +12,9 @@ use shared::{
 };
 
 use crate::{
-    content::{Collected, Content, Received, judgement},
+    content::{Collected, Content, Received},
     error::ExchangeError,
-    forward::{Answer, ForwardError, Offer},
+    forward::{Answer, Offer},
     hop_by_hop,
     live::Revocation,
     mask::Mask,
@@ -104,6 +104,7 @@ async fn exchange(
     let fields = head.headers.clone();
     let judged =
         Judged { scheme: origin.scheme(), authority, method: &method, target: &path_and_query, fields: &fields };
+    recording.note(|draft| draft.route = proxy.policy.table().routes.find(&authority.host).cloned());
     let permit = proxy.policy.request(judged)?;
     recording.note(|draft| {
         draft.route = Some(permit.route().clone());
@@ -123,6 +124,7 @@ async fn exchange(
     // Scan and inspect. Nothing has been resolved or dialled, and no credential of ours is in the head.
     scan_head(&permit, &head, recording)?;
     let received = Received::new(body, recording.clone(), permit.table().clone());
+    let stop = received.stop();
     let content = judge_content(proxy, &permit, &head, received, recording).await?;
 
     // Inject. The table may have changed while content was collected or the inspector thought.
@@ -142,7 +144,8 @@ async fn exchange(
     let offer = Offer::for_client(head.version);
     head.extensions.clear();
     let request = Request::from_parts(head, content);
-    let answer = proxy.next_hops.forward(&permit, request, offer).await.map_err(failed)?;
+    let answer = proxy.next_hops.forward(&permit, request, offer).await;
+    let answer = answer.map_err(|error| stop.take().unwrap_or(ExchangeError::Forward(error)))?;
     relay(answer, mask, revocation, recording)
 }
 
@@ -234,7 +237,8 @@ async fn judge_content(
             ScanMode::Off => Content::Streamed(Box::new(received)),
             mode => {
                 let scan = permit.scanner().content(&head.headers, permit.exemptions().clone());
-                Content::Scanned(Box::new(Scanned::new(received, scan, on_finding(mode, recording))))
+                let stop = received.stop();
+                Content::Scanned(Box::new(Scanned::new(received, scan, on_finding(mode, recording))), stop)
             }
         });
     }
@@ -274,11 +278,6 @@ fn on_finding(mode: ScanMode, recording: &Arc<Recording>) -> OnFinding {
     }
     let recording = recording.clone();
     OnFinding::Record(Box::new(move |finding| recording.note(|draft| draft.findings.push(finding))))
-}
-
-/// A failure of the next hop, unless our own judgement of the content was its cause.
-pub fn failed(error: ForwardError) -> ExchangeError {
-    judgement(&error).unwrap_or(ExchangeError::Forward(error))
 }
 
 /// Prepares an answer for the client.

@@ -27,19 +27,34 @@ pub struct Source {
 type Stamp = (SystemTime, u64, u64);
 
 impl Source {
+    /// Looks at the files before they are read, so that no change between reading and watching is missed.
     pub fn new(routes: Option<PathBuf>, rules: ScanRules, store: SecretStore) -> Self {
-        Self { routes, rules, store, seen: Vec::new() }
+        let seen = routes.iter().chain(&rules.0).map(|path| (path.clone(), stamp(path))).collect();
+        Self { routes, rules, store, seen }
     }
 
-    /// Whether a file changed since the last call; the first call only looks.
+    pub fn store(&self) -> &SecretStore {
+        &self.store
+    }
+
+    pub fn rules(&self) -> &ScanRules {
+        &self.rules
+    }
+
+    /// Watches the files that a table takes its credentials from; to be called before they are read.
+    pub fn watch(&mut self, routes: &Routes) {
+        for route in routes.iter() {
+            let Some(CredentialSource::File(path)) = route.auth.as_ref().map(|auth| &auth.source) else { continue };
+            if !self.seen.iter().any(|(seen, _)| seen == path) {
+                self.seen.push((path.clone(), stamp(path)));
+            }
+        }
+    }
+
+    /// Whether a file changed since the last call.
     pub fn changed(&mut self) -> bool {
-        let first = self.seen.is_empty();
-        let paths = self.routes.iter().chain(&self.rules.0).cloned();
-        let seen: Vec<_> = match first {
-            true => paths.map(|path| (path.clone(), stamp(&path))).collect(),
-            false => self.seen.iter().map(|(path, _)| (path.clone(), stamp(path))).collect(),
-        };
-        let changed = !first && seen != self.seen;
+        let seen: Vec<_> = self.seen.iter().map(|(path, _)| (path.clone(), stamp(path))).collect();
+        let changed = seen != self.seen;
         self.seen = seen;
         changed
     }
@@ -66,20 +81,9 @@ impl Source {
     }
 
     fn put_in_force(&mut self, proxy: &Proxy, routes: Routes) -> anyhow::Result<()> {
-        let watched: Vec<PathBuf> = routes
-            .iter()
-            .filter_map(|route| match route.auth.as_ref().map(|auth| &auth.source) {
-                Some(CredentialSource::File(path)) => Some(path.clone()),
-                _ => None,
-            })
-            .collect();
+        self.watch(&routes);
         proxy.policy.replace(routes, &self.store, &self.rules)?;
         proxy.live.revoke(&proxy.policy);
-        for path in watched {
-            if !self.seen.iter().any(|(seen, _)| *seen == path) {
-                self.seen.push((path.clone(), stamp(&path)));
-            }
-        }
         Ok(())
     }
 }

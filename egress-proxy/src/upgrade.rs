@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use crate::{
     content::Content,
     error::ExchangeError,
-    exchange::{answer_fields, failed, relay},
+    exchange::{answer_fields, relay},
     forward::{Answer, ForwardError, Offer},
     live::Revocation,
     mask::Mask,
@@ -71,7 +71,7 @@ impl Upgrade {
         head.headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
         head.extensions.clear();
         let request = Request::from_parts(head, Content::empty());
-        let mut answer = proxy.next_hops.forward(permit, request, Offer::Http1).await.map_err(failed)?;
+        let mut answer = proxy.next_hops.forward(permit, request, Offer::Http1).await?;
         if answer.response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return relay(answer, mask, revocation, recording);
         }

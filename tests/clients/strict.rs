@@ -8,8 +8,9 @@ const AUTHORITIES: [&str; 3] = ["api.localhost:443", "127.0.0.1:443", "[::1]:443
 #[tokio::test]
 async fn openssl_verifies_leaves_by_the_letter_of_x509() {
     let proxy = proxy().await;
-    for authority in AUTHORITIES {
-        let host = authority.rsplit_once(':').expect("a port").0.trim_matches(['[', ']']);
+    // `s_client` leaves the brackets of an IPv6 address out of its CONNECT: Python and rustls try that one.
+    for authority in &AUTHORITIES[..2] {
+        let host = authority.rsplit_once(':').expect("a port").0;
         let check = if host == "api.localhost" { "-verify_hostname" } else { "-verify_ip" };
         let openssl = Program::installed("openssl").args(["s_client", "-proxy", &proxy.address().to_string()]);
         let openssl = openssl.args(["-connect", authority, "-x509_strict", "-verify_return_error", check, host]);

@@ -31,7 +31,7 @@ async fn a_name_that_resolves_to_loopback_is_refused() {
     let origin = Origin::https(&pki, "api.localhost").await;
     let setup = Setup::new(&routes(["host: api.localhost, ports: any"])).without("--allow-upstream-cidr");
     let mut proxy = Proxy::start(setup.trusting(&pki)).await;
-    proxy.client().get(&origin.url("/echo")).await.says(403, &["--allow-upstream-cidr"]);
+    proxy.client().get(&origin.url("/echo")).await.says(403, &["may not be dialled", "loopback"]);
     says(&proxy.exchange().await, json!({"outcome": "denied", "error": "address_prohibited"}));
     origin.saw_nothing();
 }

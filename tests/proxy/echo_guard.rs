@@ -63,7 +63,9 @@ async fn a_tail_that_could_begin_a_credential_is_held_back_and_nothing_else() {
 #[tokio::test]
 async fn a_credential_in_a_coded_answer_ends_the_exchange() {
     let mut coder = GzEncoder::new(Vec::new(), Compression::default());
-    coder.write_all(format!("you sent {CREDENTIAL}, thank you").as_bytes()).expect("memory takes everything");
+    // Long enough to be coded, and so not to be found as it stands.
+    let text = format!("you sent {CREDENTIAL}, thank you. ").repeat(20);
+    coder.write_all(text.as_bytes()).expect("memory takes everything");
     let coded = coder.finish().expect("memory takes everything");
     let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", coded.len());
     let (_origin, mut proxy, url) = answering([head.into_bytes(), coded].concat()).await;

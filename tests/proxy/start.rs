@@ -116,6 +116,6 @@ async fn an_inspector_needs_an_address_that_it_can_return_to() {
 async fn a_broken_first_document_on_stdin_is_an_error_without_its_values() {
     let setup = Setup::new(&routes([])).stdin(r#"{"tokens": {"T": "very-secret-value"}, "rutes": {}}"#);
     let ended = refused(setup).await;
-    ended.says(FAILED, &["rutes"]);
+    ended.says(FAILED, &["stdin", "column"]);
     assert!(!ended.stderr.contains("very-secret-value"), "{}", ended.stderr);
 }

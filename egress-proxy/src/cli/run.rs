@@ -18,7 +18,7 @@ use shared::{
 use time::OffsetDateTime;
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
     time::{interval, timeout},
 };
@@ -60,6 +60,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
 }
 
 async fn serve(args: &RunArgs, journal: Journal, events: Events) -> anyhow::Result<()> {
+    let signals = Signals::listen()?;
     let mut documents = args.stdin.then(read_stdin);
     let mut store = SecretStore::default();
     let mut given = match &mut documents {
@@ -68,6 +69,7 @@ async fn serve(args: &RunArgs, journal: Journal, events: Events) -> anyhow::Resu
     };
     store.replace(given.tokens.take().unwrap_or_default());
     let authority = authority(args, &given)?;
+    let mut source = Source::new(args.routes.clone(), ScanRules(args.scan_rules.clone()), store);
     let routes = match (&given.routes, &args.routes) {
         (Some(routes), _) => files::parse_routes(&routes.to_string(), "stdin")?,
         (None, Some(path)) => files::read_routes(path)?,
@@ -85,8 +87,8 @@ async fn serve(args: &RunArgs, journal: Journal, events: Events) -> anyhow::Resu
         None => None,
     };
 
-    let rules = ScanRules(args.scan_rules.clone());
-    let policy = Policy::new(routes, &store, &rules, defaults(args))?;
+    source.watch(&routes);
+    let policy = Policy::new(routes, source.store(), source.rules(), defaults(args))?;
     let provider = tls::provider();
     let mut addresses = AddressPolicy { allowed: args.allow_upstream_cidr.clone(), ..AddressPolicy::default() };
     addresses
@@ -129,8 +131,7 @@ async fn serve(args: &RunArgs, journal: Journal, events: Events) -> anyhow::Resu
     }
     events.tell("proxy.started", &started);
 
-    let mut source = Source::new(args.routes.clone(), rules, store);
-    watch_for_changes(&proxy, &mut source, documents, events).await?;
+    watch_for_changes(&proxy, &mut source, documents, signals, events).await?;
 
     events.tell("proxy.draining", &[("seconds", json!(args.drain_seconds))]);
     stop.send_replace(true);
@@ -141,23 +142,38 @@ async fn serve(args: &RunArgs, journal: Journal, events: Events) -> anyhow::Resu
     Ok(())
 }
 
+/// What the process is told from outside; listened for before anything is served, so that none ends it unheard.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Reloads on request and on change until the process is told to stop.
 async fn watch_for_changes(
     proxy: &Proxy,
     source: &mut Source,
     mut documents: Option<mpsc::Receiver<String>>,
+    mut signals: Signals,
     events: Events,
 ) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
     let mut tick = interval(Duration::from_millis(500));
     let mut reap = interval(Duration::from_secs(15));
     loop {
         let reloaded = tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hang_up.recv() => source.reload(proxy),
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
+            _ = signals.hang_up.recv() => source.reload(proxy),
             line = next_line(&mut documents) => source.take_document(proxy, &line),
             _ = tick.tick() => match source.changed() {
                 true => source.reload(proxy),

@@ -40,7 +40,10 @@ async fn other_content_than_what_was_asked_about_does_not_pass() {
         inspected.inspector.wire.release();
         let answer = asking.await.expect("no panic");
         assert!(answer.status.is_server_error(), "{}: {}", answer.status, answer.text());
-        says(&inspected.proxy.exchange().await, json!({"outcome": "failed"}));
+        let record = inspected.proxy.record_where(|record| record["by"] == "inner face").await;
+        says(&record, json!({"outcome": "denied", "error": "exchange_unknown"}));
+        let record = inspected.proxy.record_where(|record| record["host"] == "api.localhost").await;
+        says(&record, json!({"outcome": "failed"}));
         inspected.origin.saw_nothing();
     }
 }
