@@ -288,10 +288,14 @@ pub enum WebSocketError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
+    static SCANNER: LazyLock<Arc<Scanner>> = LazyLock::new(|| Arc::new(Scanner::builtin()));
+
     fn outgoing(mode: ScanMode) -> Outgoing {
-        Outgoing::new(Arc::new(Scanner::builtin()), Exemptions::default(), mode)
+        Outgoing::new(SCANNER.clone(), Exemptions::default(), mode)
     }
 
     fn client_frame(opcode: u8, last: bool, payload: &[u8]) -> Vec<u8> {
