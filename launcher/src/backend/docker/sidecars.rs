@@ -111,6 +111,8 @@ fn arguments(plan: &Plan, networks: &Networks) -> Vec<String> {
     if let Some(network) = &networks.inspection {
         option("--inspect", format!("http://{PIPELOCK_ALIAS}:{PIPELOCK_PORT}"));
         option("--inspect-listen", listen(network, INNER_FACE_PORT));
+        // By name: the one destination that pipelock is allowed.
+        option("--inspect-return", format!("{PROXY_ALIAS}:{INNER_FACE_PORT}"));
     }
     for range in &plan.egress.allow_cidr {
         option("--allow-upstream-cidr", range.to_string());
