@@ -27,6 +27,7 @@ fn main() {
     let start = Instant::now();
     let scanner = Arc::new(Scanner::builtin());
     println!("rules ready after {:.2} ms", start.elapsed().as_secs_f64() * 1e3);
+    println!("{:?}", scanner.sizes());
     let source = read(&root);
     println!("{} MiB of text below {}", source.len() >> 20, root.display());
     let chat = chat(&source);
@@ -41,6 +42,7 @@ fn main() {
                 println!("cannot write {}: {error}", file.display());
             }
         }
+        scanner.hot(&material);
         measure(&scanner, name, &Bytes::from(material));
     }
 }

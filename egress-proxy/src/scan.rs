@@ -27,13 +27,14 @@ mod search;
 pub mod stream;
 mod tape;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
-
-use self::rules::{Case, Keyword, Matcher};
-use self::{
-    anchors::{Anchors, LONGEST},
-    rules::LONGEST_MATCH,
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, OnceLock},
 };
+
+use self::anchors::Anchors;
+use self::rules::{Case, Keyword, Matcher};
 pub use self::{
     content::{ContentScan, Released},
     finding::{Finding, Layer, Place},
@@ -59,8 +60,8 @@ struct Anchor {
     core: usize,
     /// The rules that need this keyword.
     rules: Vec<usize>,
-    /// How many bytes from a pattern's begin on the rules may need, with escapes.
-    reach: usize,
+    /// How many bytes from a pattern's begin on the rules may need, with escapes; known when it is first found.
+    reach: OnceLock<usize>,
 }
 
 /// Values that must not leave whatever they look like: the credentials that the proxy holds.
@@ -154,20 +155,19 @@ impl Scanner {
     }
 
     fn compile(rules: Vec<Arc<Rule>>) -> Scanner {
-        let mut users: BTreeMap<(Box<[u8]>, bool), Vec<usize>> = BTreeMap::new();
+        let mut users: BTreeMap<(Box<[u8]>, bool, bool), Vec<usize>> = BTreeMap::new();
         for (index, rule) in rules.iter().enumerate() {
             for keyword in &rule.keywords {
-                let key = (keyword.text.clone(), keyword.case == Case::Ignored);
+                let key = (keyword.text.clone(), keyword.case == Case::Ignored, keyword.completed);
                 users.entry(key).or_default().push(index);
             }
         }
         let mut builder = anchors::Builder::default();
         let mut keywords = Vec::with_capacity(users.len());
-        for ((text, ignored), users) in users {
-            let longest = users.iter().map(|rule| rules[*rule].longest()).max().unwrap_or(0);
-            let keyword = Keyword { text, case: if ignored { Case::Ignored } else { Case::Counts } };
+        for ((text, ignored, completed), users) in users {
+            let keyword = Keyword { text, case: if ignored { Case::Ignored } else { Case::Counts }, completed };
             let core = builder.add_keyword(keywords.len() as u32, &keyword);
-            keywords.push(Anchor { keyword, core, rules: users, reach: (6 * (longest + LONGEST)).min(LONGEST_MATCH) });
+            keywords.push(Anchor { keyword, core, rules: users, reach: OnceLock::new() });
         }
         let seeds = rules.iter().position(|rule| matches!(rule.matcher, Matcher::SeedPhrase));
         Scanner { rules, anchors: builder.build(), keywords, seeds }
@@ -183,10 +183,33 @@ impl Rule {
             group: "credentials".to_owned(),
             source: None,
             check: None,
-            keywords: vec![Keyword { text: value.clone(), case: Case::Counts }],
+            keywords: vec![Keyword { text: value.clone(), case: Case::Counts, completed: false }],
             matcher: Matcher::Exact(value),
             entropy: None,
             allowlists: Vec::new(),
         }
+    }
+}
+impl Scanner {
+    #[doc(hidden)]
+    pub fn sizes(&self) -> (usize, usize, usize) {
+        (self.keywords.len(), self.anchors.sizes().0, self.anchors.sizes().1)
+    }
+}
+impl Scanner {
+    #[doc(hidden)]
+    pub fn hot(&self, text: &[u8]) {
+        let mut counts = BTreeMap::new();
+        let mut perhaps = 0;
+        self.anchors.sweep(text, 0, text.len(), |hit| {
+            perhaps += 1;
+            let pattern = self.anchors.pattern(hit);
+            let key = format!("{} {:?}", String::from_utf8_lossy(&self.keywords[pattern.keyword as usize].keyword.text), pattern.steps());
+            *counts.entry(key).or_insert(0) += 1;
+        });
+        let mut all: Vec<_> = counts.into_iter().collect();
+        all.sort_by_key(|x: &(String, usize)| std::cmp::Reverse(x.1));
+        eprintln!("{} bytes {} hits", text.len(), perhaps);
+        for (key, count) in all.iter().take(40) { eprintln!("{count} {key}"); }
     }
 }

@@ -9,16 +9,15 @@
 //! It must never miss a pattern: what is not reported here is not looked at by anybody.
 
 use super::{
-    encoding::{Encoded, Step, forms},
+    encoding::{Encoded, Steps, forms},
     rules::{Case, Keyword},
     search::DEPTH,
 };
 
-/// Longest stretch of a pattern that is compared here; the rest is the rule's business.
-pub(super) const LONGEST: usize = 24;
 /// Bytes that decide whether a position is worth a comparison.
 const GRAM: usize = 4;
-const BITS: u32 = 19;
+/// The bitmap has so many words, as a power of two: 64 KiB, which the processor's nearest caches hold.
+const WORDS: u32 = 13;
 const BUCKETS: u32 = 14;
 /// Longest part of a keyword that is looked for.
 const CORE: usize = 16;
@@ -33,19 +32,24 @@ pub(super) struct Hit {
 }
 
 /// One keyword in one form.
-#[derive(Debug)]
 pub(super) struct Pattern {
-    bytes: Box<[u8]>,
+    form: Encoded,
     fold: bool,
-    /// What must be undone to see the keyword, outermost first.
-    pub steps: Box<[Step]>,
     /// Whose keyword it is: the number that was given to [`Builder::add_keyword`].
     pub keyword: u32,
 }
 
+impl Pattern {
+    /// What must be undone to see the keyword.
+    pub(super) fn steps(&self) -> Steps {
+        self.form.steps
+    }
+}
+
 /// The compiled set of patterns.
 pub(super) struct Anchors {
-    bitmap: Box<[u64; 1 << (BITS - 6)]>,
+    /// Each four bytes set two bits of one word: what has not both is no pattern's.
+    bitmap: Box<[u64; 1 << WORDS]>,
     /// Where a bucket's entries begin; one more than there are buckets.
     starts: Box<[u32]>,
     entries: Box<[Entry]>,
@@ -69,51 +73,43 @@ impl Builder {
     /// Adds a keyword in all its forms; answers where in it the part begins that the patterns stand for.
     pub(super) fn add_keyword(&mut self, index: u32, keyword: &Keyword) -> usize {
         let (start, core) = core(&keyword.text);
-        // Too short to be looked for: with every character that may follow. Enough of them for one layer.
-        let (completions, depth): (Vec<Vec<u8>>, usize) = if core.len() < GRAM {
-            let next = (0..128_u8).filter(|byte| byte.is_ascii_alphanumeric() || b"_-:/[".contains(byte));
-            (next.map(|next| [core, &[next]].concat()).collect(), 1)
-        } else {
-            (vec![core.to_vec()], DEPTH)
-        };
-        for core in completions {
-            match keyword.case {
-                Case::Counts => forms(&core, depth).iter().for_each(|form| self.add(index, form, false)),
-                Case::Ignored => {
-                    for (number, spelling) in common_spellings(&core).into_iter().enumerate() {
-                        for form in forms(&spelling, depth) {
-                            let plain = form.steps.is_empty();
-                            if !plain || number == 0 {
-                                self.add(index, &form, plain);
-                            }
-                        }
-                    }
-                }
+        if core.len() < GRAM {
+            // Too short to be looked for: with every character that may follow. Enough of them for one layer.
+            for next in (0..128_u8).filter(|byte| byte.is_ascii_alphanumeric() || b"_-~:/[".contains(byte)) {
+                self.add_forms(index, &[core, &[next]].concat(), 1);
             }
+        } else if keyword.case == Case::Ignored {
+            // The word alone proves nothing, and each encoding of it has many spellings: one layer is enough.
+            self.add(index, Encoded::plain(core), true);
+            for spelling in common_spellings(core) {
+                forms(&spelling, 1).into_iter().skip(1).for_each(|form| self.add(index, form, false));
+            }
+        } else {
+            self.add_forms(index, core, if keyword.completed { 1 } else { DEPTH });
         }
         start
     }
 
+    fn add_forms(&mut self, index: u32, core: &[u8], depth: usize) {
+        forms(core, depth).into_iter().for_each(|form| self.add(index, form, false));
+    }
+
     /// Adds one form of a keyword. A pattern shorter than four bytes cannot be looked for and is ignored.
-    fn add(&mut self, keyword: u32, form: &Encoded, fold: bool) {
-        if form.bytes.len() >= GRAM {
-            self.patterns.push(Pattern {
-                bytes: form.bytes[..form.bytes.len().min(LONGEST)].into(),
-                fold,
-                steps: form.steps.as_slice().into(),
-                keyword,
-            });
+    fn add(&mut self, keyword: u32, form: Encoded, fold: bool) {
+        if form.bytes().len() >= GRAM {
+            self.patterns.push(Pattern { form, fold, keyword });
         }
     }
 
     pub(super) fn build(self) -> Anchors {
-        let mut bitmap = vec![0_u64; 1 << (BITS - 6)].into_boxed_slice();
+        let mut bitmap = Box::new([0_u64; 1 << WORDS]);
         let mut entries = Vec::with_capacity(self.patterns.len() * 2);
         for (index, pattern) in self.patterns.iter().enumerate() {
-            let offset = rarest_gram(&pattern.bytes, pattern.fold);
-            for gram in spellings(&pattern.bytes[offset..offset + GRAM], pattern.fold) {
-                let hash = hash(gram);
-                bitmap[(hash >> (32 - BITS + 6)) as usize] |= 1 << ((hash >> (32 - BITS)) & 63);
+            let bytes = pattern.form.bytes();
+            let offset = rarest_gram(bytes, pattern.fold);
+            for gram in spellings(&bytes[offset..offset + GRAM], pattern.fold) {
+                let place = Place::of(gram);
+                bitmap[place.word] |= 1 << place.bits.0 | 1 << place.bits.1;
                 entries.push(Entry { gram, pattern: index as u32, offset: offset as u32 });
             }
         }
@@ -125,10 +121,6 @@ impl Builder {
         for index in 1..starts.len() {
             starts[index] += starts[index - 1];
         }
-        let bitmap = match bitmap.try_into() {
-            Ok(bitmap) => bitmap,
-            Err(_) => unreachable!("the bitmap was made with this size"),
-        };
         Anchors { bitmap, starts: starts.into(), entries: entries.into(), patterns: self.patterns.into() }
     }
 }
@@ -140,7 +132,7 @@ impl Anchors {
 
     /// Reports every pattern whose deciding four bytes begin within `from..to`.
     ///
-    /// A pattern that is not wholly within `text` is not reported: whoever reads a stream leaves [`LONGEST`] bytes
+    /// A pattern that is not wholly within `text` is not reported: whoever reads a stream leaves [`super::encoding::LONGEST`] bytes
     /// after `to` and before `from`, except at the stream's two ends.
     pub(super) fn sweep(&self, text: &[u8], from: usize, to: usize, mut found: impl FnMut(Hit)) {
         let to = to.min((text.len() + 1).saturating_sub(GRAM));
@@ -161,35 +153,34 @@ impl Anchors {
                 (high >> 24) as u32,
             ];
             let mut perhaps = 0;
-            for gram in grams {
-                perhaps |= self.perhaps(gram);
+            for (offset, gram) in grams.into_iter().enumerate() {
+                perhaps |= self.perhaps(gram) << offset;
             }
-            if perhaps & 1 != 0 {
-                for (offset, gram) in grams.into_iter().enumerate() {
-                    self.compare(text, at + offset, gram, &mut found);
-                }
+            while perhaps != 0 {
+                let offset = perhaps.trailing_zeros() as usize;
+                self.compare(text, at + offset, grams[offset & 7], &mut found);
+                perhaps &= perhaps - 1;
             }
             at += 8;
         }
         while at < to {
             let gram = u32::from_le_bytes([text[at], text[at + 1], text[at + 2], text[at + 3]]);
-            self.compare(text, at, gram, &mut found);
+            if self.perhaps(gram) != 0 {
+                self.compare(text, at, gram, &mut found);
+            }
             at += 1;
         }
     }
 
-    /// In its lowest bit: whether some pattern may have these four bytes.
+    /// 1 if some pattern may have these four bytes, else 0.
     #[inline(always)]
     fn perhaps(&self, gram: u32) -> u64 {
-        let hash = hash(gram);
-        self.bitmap[(hash >> (32 - BITS + 6)) as usize] >> ((hash >> (32 - BITS)) & 63)
+        let place = Place::of(gram);
+        let word = self.bitmap[place.word];
+        word >> place.bits.0 & word >> place.bits.1 & 1
     }
 
-    #[inline]
     fn compare(&self, text: &[u8], at: usize, gram: u32, found: &mut impl FnMut(Hit)) {
-        if self.perhaps(gram) & 1 == 0 {
-            return;
-        }
         let bucket = bucket(gram);
         let entries = &self.entries[self.starts[bucket] as usize..self.starts[bucket + 1] as usize];
         for entry in entries.iter().filter(|entry| entry.gram == gram) {
@@ -197,14 +188,29 @@ impl Anchors {
             let Some(start) = at.checked_sub(entry.offset as usize) else {
                 continue;
             };
-            let Some(there) = text.get(start..start + pattern.bytes.len()) else {
+            let bytes = pattern.form.bytes();
+            let Some(there) = text.get(start..start + bytes.len()) else {
                 continue;
             };
-            let same = if pattern.fold { there.eq_ignore_ascii_case(&pattern.bytes) } else { *there == *pattern.bytes };
+            let same = if pattern.fold { there.eq_ignore_ascii_case(bytes) } else { there == bytes };
             if same {
                 found(Hit { at: start, pattern: entry.pattern });
             }
         }
+    }
+}
+
+/// Where four bytes are entered in the bitmap.
+struct Place {
+    word: usize,
+    bits: (u32, u32),
+}
+
+impl Place {
+    #[inline(always)]
+    fn of(gram: u32) -> Place {
+        let hash = hash(gram);
+        Place { word: (hash >> (32 - WORDS)) as usize, bits: (hash >> 13 & 63, hash >> 7 & 63) }
     }
 }
 
@@ -288,4 +294,9 @@ fn spellings(gram: &[u8], fold: bool) -> Vec<u32> {
         }
     }
     all.into_iter().map(u32::from_le_bytes).collect()
+}
+impl Anchors {
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        (self.patterns.len(), self.entries.len())
+    }
 }

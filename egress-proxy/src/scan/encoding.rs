@@ -4,7 +4,7 @@
 //! never a whole content. It must never read further than asked, so that a verdict needs no more of a stream than the
 //! hold-back keeps.
 
-use super::Layer;
+use super::{Layer, search::DEPTH};
 
 /// How far left of a keyword an encoded run is decoded, in encoded units.
 const LEFT: usize = 192;
@@ -47,83 +47,129 @@ impl Step {
     }
 }
 
+/// Up to two layers, outermost first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Steps([Option<Step>; DEPTH]);
+
+impl Steps {
+    pub(super) fn split_first(self) -> Option<(Step, Steps)> {
+        let [first, rest @ ..] = self.0;
+        let mut steps = Steps::default();
+        steps.0[..rest.len()].copy_from_slice(&rest);
+        Some((first?, steps))
+    }
+
+    pub(super) fn len(self) -> usize {
+        self.0.into_iter().flatten().count()
+    }
+
+    /// With one more layer around them; `None` when that would be too deep.
+    fn under(self, outer: Step) -> Option<Steps> {
+        let mut steps = Steps([Some(outer); DEPTH]);
+        if self.len() == DEPTH {
+            return None;
+        }
+        steps.0[1..].copy_from_slice(&self.0[..DEPTH - 1]);
+        Some(steps)
+    }
+}
+
+/// Longest stretch of a pattern that is looked for; the rest is the rule's business.
+pub(super) const LONGEST: usize = 24;
+
 /// A keyword in one form: the bytes that are sure to stand there, and what hides it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Encoded {
-    pub bytes: Vec<u8>,
-    pub steps: Vec<Step>,
+    bytes: [u8; LONGEST],
+    length: u8,
+    pub steps: Steps,
+}
+
+impl Encoded {
+    pub(super) fn plain(keyword: &[u8]) -> Encoded {
+        Encoded::new(keyword.iter().copied(), Steps::default())
+    }
+
+    fn new(all: impl Iterator<Item = u8>, steps: Steps) -> Encoded {
+        let mut form = Encoded { bytes: [0; LONGEST], length: 0, steps };
+        for (place, byte) in form.bytes.iter_mut().zip(all) {
+            *place = byte;
+            form.length += 1;
+        }
+        form
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
 }
 
 /// Every form of a keyword, up to so many layers deep, the plain one first.
 pub(super) fn forms(keyword: &[u8], depth: usize) -> Vec<Encoded> {
-    let plain = Encoded { bytes: keyword.to_vec(), steps: Vec::new() };
-    let mut all = vec![plain];
+    let mut all = vec![Encoded::plain(keyword)];
     let mut outermost = 0;
     for _ in 0..depth {
-        let wrapped: Vec<Encoded> = all[outermost..].iter().flat_map(wrap).collect();
-        outermost = all.len();
-        all.extend(wrapped);
+        let whole = all.len();
+        for inner in outermost..whole {
+            wrap(all[inner], &mut all);
+        }
+        outermost = whole;
     }
     all
 }
 
-/// One more layer around a form. The new layer is the outermost.
-fn wrap(form: &Encoded) -> Vec<Encoded> {
-    let mut all = Vec::with_capacity(8);
-    let mut add = |step: Step, bytes: Vec<u8>| {
-        let mut steps = vec![step];
-        steps.extend(&form.steps);
-        all.push(Encoded { bytes, steps });
+/// Adds the forms with one more layer around one. The new layer is the outermost.
+fn wrap(form: Encoded, all: &mut Vec<Encoded>) {
+    let mut add = |step: Step, bytes: &mut dyn Iterator<Item = u8>| {
+        if let Some(steps) = form.steps.under(step) {
+            all.push(Encoded::new(bytes, steps));
+        }
     };
     for phase in 0..3 {
-        let standard = base64_core(&form.bytes, phase);
-        let url: Vec<u8> = standard
-            .iter()
-            .map(|byte| match byte {
+        let step = Step::Base64 { phase };
+        let characters = || base64_core(form.bytes(), phase);
+        add(step, &mut characters());
+        if characters().any(|byte| matches!(byte, b'+' | b'/')) {
+            let url = |byte| match byte {
                 b'+' => b'-',
                 b'/' => b'_',
-                other => *other,
-            })
-            .collect();
-        if url != standard {
-            add(Step::Base64 { phase }, url);
+                other => other,
+            };
+            add(step, &mut characters().map(url));
         }
-        add(Step::Base64 { phase }, standard);
     }
-    add(Step::Hex, hex(&form.bytes, b"0123456789abcdef"));
-    let upper = hex(&form.bytes, b"0123456789ABCDEF");
-    if upper.iter().any(u8::is_ascii_alphabetic) {
-        add(Step::Hex, upper);
+    add(Step::Hex, &mut hex(form.bytes(), b"0123456789abcdef"));
+    if hex(form.bytes(), b"0123456789ABCDEF").any(|digit| digit.is_ascii_alphabetic()) {
+        add(Step::Hex, &mut hex(form.bytes(), b"0123456789ABCDEF"));
     }
     // Wide characters are text, so they hide nothing but the keyword itself.
-    if form.steps.is_empty() {
-        let wide: Vec<u8> = form.bytes.iter().flat_map(|byte| [*byte, 0]).collect();
-        add(Step::Utf16 { low_first: Endian::Little }, wide);
-        let wide: Vec<u8> = form.bytes.iter().flat_map(|byte| [0, *byte]).collect();
-        add(Step::Utf16 { low_first: Endian::Big }, wide);
+    if form.steps.len() == 0 {
+        for low_first in [Endian::Little, Endian::Big] {
+            let wide = form.bytes().iter().flat_map(|byte| match low_first {
+                Endian::Little => [*byte, 0],
+                Endian::Big => [0, *byte],
+            });
+            add(Step::Utf16 { low_first }, &mut wide.into_iter());
+        }
     }
-    all
 }
 
 /// The characters of a base64 text that depend on `bytes` alone when these begin at byte `phase` of a group.
-fn base64_core(bytes: &[u8], phase: usize) -> Vec<u8> {
+fn base64_core(bytes: &[u8], phase: usize) -> impl Iterator<Item = u8> + '_ {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let first = LEAD[phase];
     let past = (phase + bytes.len()) * 8 / 6;
-    (first..past)
-        .map(|place| {
-            let bit = place * 6 - phase * 8;
-            let pair = u16::from(bytes[bit / 8]) << 8 | u16::from(bytes.get(bit / 8 + 1).copied().unwrap_or(0));
-            ALPHABET[usize::from(pair >> (10 - bit % 8) & 63)]
-        })
-        .collect()
+    (LEAD[phase]..past).map(move |place| {
+        let bit = place * 6 - phase * 8;
+        let pair = u16::from(bytes[bit / 8]) << 8 | u16::from(bytes.get(bit / 8 + 1).copied().unwrap_or(0));
+        ALPHABET[usize::from(pair >> (10 - bit % 8) & 63)]
+    })
 }
 
 /// Characters between the begin of a group of four and the first one that depends on the keyword alone.
 const LEAD: [usize; 3] = [0, 2, 3];
 
-fn hex(bytes: &[u8], digits: &[u8; 16]) -> Vec<u8> {
-    bytes.iter().flat_map(|byte| [digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]]).collect()
+fn hex<'a>(bytes: &'a [u8], digits: &'static [u8; 16]) -> impl Iterator<Item = u8> + 'a {
+    bytes.iter().flat_map(|byte| [digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]])
 }
 
 fn undo_base64(text: &[u8], at: usize, phase: usize) -> Option<(Vec<u8>, usize)> {

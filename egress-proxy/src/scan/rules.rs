@@ -44,6 +44,8 @@ pub struct Rule {
 pub(super) struct Keyword {
     pub text: Box<[u8]>,
     pub case: Case,
+    /// One of many that stand for a shorter one.
+    pub completed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,16 +63,23 @@ pub(super) enum Matcher {
     SeedPhrase,
 }
 
-/// A regular expression and where to try it.
+/// A regular expression and where to try it. Understood and compiled when it is first asked.
 #[derive(Debug)]
 pub(super) struct Expression {
     pub text: String,
-    compiled: OnceLock<Option<meta::Regex>>,
+    keywords: Vec<Keyword>,
+    tail: Tail,
+    group: Option<usize>,
+    compiled: OnceLock<Compiled>,
+}
+
+#[derive(Debug)]
+struct Compiled {
+    regex: Option<meta::Regex>,
     start: Start,
     longest: usize,
     /// Bytes that would make the match longer than the format allows.
     tail: Option<Box<[bool; 256]>>,
-    group: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +123,7 @@ impl Rule {
     /// The most bytes after its keyword that a match may need.
     pub(super) fn longest(&self) -> usize {
         match &self.matcher {
-            Matcher::Expression(expression) => expression.longest,
+            Matcher::Expression(expression) => expression.compiled().longest,
             Matcher::Exact(value) => value.len(),
             Matcher::SeedPhrase => 0,
         }
@@ -126,9 +135,10 @@ impl Rule {
             Matcher::SeedPhrase => None,
             Matcher::Exact(value) => text.get(keyword..)?.starts_with(value).then_some(keyword..keyword + value.len()),
             Matcher::Expression(expression) => {
-                let mut from = match expression.start {
+                let Compiled { start, longest, .. } = expression.compiled();
+                let mut from = match start {
                     Start::AtKeyword => keyword,
-                    Start::Around => keyword.saturating_sub(expression.longest),
+                    Start::Around => keyword.saturating_sub(*longest),
                 };
                 loop {
                     let (whole, secret) = expression.next(text, from)?;
@@ -138,7 +148,7 @@ impl Rule {
                     if whole.end > keyword && self.accepts(text, &whole, &secret) {
                         return Some(secret);
                     }
-                    if expression.start == Start::AtKeyword {
+                    if *start == Start::AtKeyword {
                         return None;
                     }
                     from = whole.start + 1;
@@ -162,35 +172,34 @@ impl Rule {
 }
 
 impl Expression {
-    /// Parses an expression. `tail` asks that a match be not part of something longer of the same characters.
-    pub(super) fn new(
-        text: &str,
-        keywords: &[Keyword],
-        group: Option<usize>,
-        tail: Tail,
-    ) -> Result<Expression, Box<regex_syntax::Error>> {
-        let hir = parse(text)?;
-        let properties = hir.properties();
-        let longest = properties.maximum_len().unwrap_or(LONGEST_MATCH).min(LONGEST_MATCH);
-        Ok(Expression {
-            text: text.to_owned(),
-            compiled: OnceLock::new(),
-            start: if begins_with_keyword(&hir, keywords) { Start::AtKeyword } else { Start::Around },
-            longest,
-            tail: match tail {
-                Tail::OwnAlphabet => last_class(&hir),
-                Tail::Anything => None,
-            },
-            group,
+    pub(super) fn new(text: &str, keywords: &[Keyword], group: Option<usize>, tail: Tail) -> Expression {
+        Expression { text: text.to_owned(), keywords: keywords.to_vec(), tail, group, compiled: OnceLock::new() }
+    }
+
+    fn compiled(&self) -> &Compiled {
+        self.compiled.get_or_init(|| {
+            // Its file was checked: an expression that cannot be used is not in a rule.
+            let Ok(hir) = parse(&self.text) else { return Compiled::NEVER };
+            let longest = hir.properties().maximum_len().unwrap_or(LONGEST_MATCH).min(LONGEST_MATCH);
+            Compiled {
+                start: if begins_with_keyword(&hir, &self.keywords) { Start::AtKeyword } else { Start::Around },
+                longest,
+                tail: match self.tail {
+                    Tail::OwnAlphabet => last_class(&hir),
+                    Tail::Anything => None,
+                },
+                regex: compile(&hir),
+            }
         })
     }
 
     /// The next match at or after `from` (exactly there when it must begin with the keyword), and the secret in it.
     fn next(&self, text: &[u8], from: usize) -> Option<(Range<usize>, Range<usize>)> {
-        let regex = self.compiled.get_or_init(|| compile(&self.text)).as_ref()?;
-        let past = text.len().min(from.saturating_add(2 * self.longest + 64));
-        let (anchored, span) = match self.start {
-            Start::AtKeyword => (Anchored::Yes, from..text.len()),
+        let Compiled { regex, start, longest, tail } = self.compiled();
+        let regex = regex.as_ref()?;
+        let past = text.len().min(from.saturating_add(2 * longest + 64));
+        let (anchored, span) = match start {
+            Start::AtKeyword => (Anchored::Yes, from..text.len().min(from + longest + 1)),
             Start::Around => (Anchored::No, from..past),
         };
         let mut captures = regex.create_captures();
@@ -199,8 +208,7 @@ impl Expression {
             let input = Input::new(text).range(from..span.end).anchored(anchored);
             regex.search_captures(&input, &mut captures);
             let whole = captures.get_match()?.range();
-            let grows =
-                self.tail.as_ref().zip(text.get(whole.end)).is_some_and(|(tail, next)| tail[usize::from(*next)]);
+            let grows = tail.as_ref().zip(text.get(whole.end)).is_some_and(|(tail, next)| tail[usize::from(*next)]);
             if !grows {
                 let secret = match self.group {
                     Some(group) => captures.get_group(group),
@@ -257,9 +265,14 @@ pub(super) fn parse(text: &str) -> Result<Hir, Box<regex_syntax::Error>> {
 }
 
 /// Small before fast: a rule reads some hundred bytes at a time, and there are many rules.
-fn compile(text: &str) -> Option<meta::Regex> {
-    let config = meta::Config::new().utf8_empty(false).auto_prefilter(false).hybrid(false).onepass(false);
-    meta::Builder::new().configure(config).build_from_hir(&parse(text).ok()?).ok()
+fn compile(hir: &Hir) -> Option<meta::Regex> {
+    let config =
+        meta::Config::new().utf8_empty(false).auto_prefilter(false).hybrid(false).onepass_size_limit(Some(64 << 10));
+    meta::Builder::new().configure(config).build_from_hir(hir).ok()
+}
+
+impl Compiled {
+    const NEVER: Compiled = Compiled { regex: None, start: Start::AtKeyword, longest: 0, tail: None };
 }
 
 /// Whether every match begins with one of the keywords.

@@ -3,9 +3,9 @@
 use super::{
     Exemptions, Layer, Scanner,
     anchors::Hit,
-    encoding::Step,
+    encoding::{LONGEST, Steps},
     escape::Escape,
-    rules::{Case, Keyword, structure::seed},
+    rules::{Case, Keyword, LONGEST_MATCH, structure::seed},
 };
 
 /// How many encodings may lie on top of each other.
@@ -107,11 +107,11 @@ impl Scanner {
 
     fn examine_with(&self, text: &[u8], hit: Hit, except: &Exemptions, trail: Trail) -> Option<Match> {
         let pattern = self.anchors.pattern(hit);
-        let reach = self.keywords[pattern.keyword as usize].reach;
+        let reach = self.reach(hit);
         let start = hit.at.saturating_sub(BEFORE);
         let end = text.len().min(hit.at + reach);
         let look = Look { scanner: self, keyword: pattern.keyword as usize, except };
-        let mut found = look.at(&text[start..end], hit.at - start, &pattern.steps, trail)?;
+        let mut found = look.at(&text[start..end], hit.at - start, pattern.steps(), trail)?;
         found.at = if found.layers.is_empty() { found.at + start } else { hit.at };
         Some(found)
     }
@@ -126,7 +126,7 @@ struct Look<'a> {
 
 impl Look<'_> {
     /// `at` is where the keyword stands in `text`, or the pattern that hides it under `steps`.
-    fn at(&self, text: &[u8], at: usize, steps: &[Step], trail: Trail) -> Option<Match> {
+    fn at(&self, text: &[u8], at: usize, steps: Steps, trail: Trail) -> Option<Match> {
         let found = match steps.split_first() {
             None => self.rules(text, at, trail),
             Some((step, rest)) => {
@@ -181,6 +181,10 @@ impl Scanner {
 
     /// How many bytes from its begin on a hit may need.
     pub(super) fn reach(&self, hit: Hit) -> usize {
-        self.keywords[self.anchors.pattern(hit).keyword as usize].reach
+        let anchor = &self.keywords[self.anchors.pattern(hit).keyword as usize];
+        *anchor.reach.get_or_init(|| {
+            let longest = anchor.rules.iter().map(|rule| self.rules[*rule].longest()).max().unwrap_or(0);
+            (6 * (longest + LONGEST)).min(LONGEST_MATCH)
+        })
     }
 }

@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 
 use super::{
     Exemptions, HOLD_BACK, Scanner,
-    anchors::{Hit, LONGEST},
+    anchors::Hit,
+    encoding::LONGEST,
     escape::Escape,
     rules::structure::seed,
     search::{BEFORE, Match},
