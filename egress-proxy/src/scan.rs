@@ -28,13 +28,13 @@ pub mod stream;
 mod tape;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::Path,
     sync::{Arc, OnceLock},
 };
 
 use self::anchors::Anchors;
-use self::rules::{Case, Keyword, Matcher};
+use self::rules::{Keyword, Matcher};
 pub use self::{
     content::{ContentScan, Released},
     finding::{Finding, Layer, Place},
@@ -155,19 +155,24 @@ impl Scanner {
     }
 
     fn compile(rules: Vec<Arc<Rule>>) -> Scanner {
-        let mut users: BTreeMap<(Box<[u8]>, bool, bool), Vec<usize>> = BTreeMap::new();
+        let mut keywords: Vec<Anchor> = Vec::new();
+        let mut known = HashMap::new();
         for (index, rule) in rules.iter().enumerate() {
             for keyword in &rule.keywords {
-                let key = (keyword.text.clone(), keyword.case == Case::Ignored, keyword.completed);
-                users.entry(key).or_default().push(index);
+                let place = *known.entry((&keyword.text, keyword.case)).or_insert_with(|| {
+                    let keyword = Keyword { completions: Box::default(), ..keyword.clone() };
+                    keywords.push(Anchor { keyword, core: 0, rules: Vec::new(), reach: OnceLock::new() });
+                    keywords.len() - 1
+                });
+                let anchor = &mut keywords[place];
+                anchor.rules.push(index);
+                let completions = anchor.keyword.completions.iter().chain(&keyword.completions).cloned();
+                anchor.keyword.completions = completions.collect();
             }
         }
         let mut builder = anchors::Builder::default();
-        let mut keywords = Vec::with_capacity(users.len());
-        for ((text, ignored, completed), users) in users {
-            let keyword = Keyword { text, case: if ignored { Case::Ignored } else { Case::Counts }, completed };
-            let core = builder.add_keyword(keywords.len() as u32, &keyword);
-            keywords.push(Anchor { keyword, core, rules: users, reach: OnceLock::new() });
+        for (index, anchor) in keywords.iter_mut().enumerate() {
+            anchor.core = builder.add_keyword(index as u32, &anchor.keyword);
         }
         let seeds = rules.iter().position(|rule| matches!(rule.matcher, Matcher::SeedPhrase));
         Scanner { rules, anchors: builder.build(), keywords, seeds }
@@ -183,7 +188,7 @@ impl Rule {
             group: "credentials".to_owned(),
             source: None,
             check: None,
-            keywords: vec![Keyword { text: value.clone(), case: Case::Counts, completed: false }],
+            keywords: vec![Keyword { text: value.clone(), case: rules::Case::Counts, completions: Box::default() }],
             matcher: Matcher::Exact(value),
             entropy: None,
             allowlists: Vec::new(),

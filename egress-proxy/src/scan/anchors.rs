@@ -8,6 +8,8 @@
 //!
 //! It must never miss a pattern: what is not reported here is not looked at by anybody.
 
+use std::collections::HashSet;
+
 use super::{
     encoding::{Encoded, Steps, forms},
     rules::{Case, Keyword},
@@ -73,7 +75,9 @@ impl Builder {
     /// Adds a keyword in all its forms; answers where in it the part begins that the patterns stand for.
     pub(super) fn add_keyword(&mut self, index: u32, keyword: &Keyword) -> usize {
         let (start, core) = core(&keyword.text);
-        if core.len() < GRAM {
+        if !keyword.completions.is_empty() {
+            keyword.completions.iter().for_each(|text| self.add_forms(index, text, 1));
+        } else if core.len() < GRAM {
             // Too short to be looked for: with every character that may follow. Enough of them for one layer.
             for next in (0..128_u8).filter(|byte| byte.is_ascii_alphanumeric() || b"_-~:/[".contains(byte)) {
                 self.add_forms(index, &[core, &[next]].concat(), 1);
@@ -85,7 +89,7 @@ impl Builder {
                 forms(&spelling, 1).into_iter().skip(1).for_each(|form| self.add(index, form, false));
             }
         } else {
-            self.add_forms(index, core, if keyword.completed { 1 } else { DEPTH });
+            self.add_forms(index, core, DEPTH);
         }
         start
     }
@@ -101,7 +105,10 @@ impl Builder {
         }
     }
 
-    pub(super) fn build(self) -> Anchors {
+    pub(super) fn build(mut self) -> Anchors {
+        // Completions of one keyword look alike where an encoding cuts their last bits off.
+        let mut seen = HashSet::with_capacity(self.patterns.len());
+        self.patterns.retain(|pattern| seen.insert((pattern.keyword, pattern.form)));
         let mut bitmap = Box::new([0_u64; 1 << WORDS]);
         let mut entries = Vec::with_capacity(self.patterns.len() * 2);
         for (index, pattern) in self.patterns.iter().enumerate() {

@@ -10,7 +10,7 @@ use super::{Layer, search::DEPTH};
 const LEFT: usize = 192;
 
 /// One layer that hides a keyword, with what is needed to undo it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
     /// The keyword begins at this byte of its group of three.
     Base64 {
@@ -22,7 +22,7 @@ pub(super) enum Step {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Endian {
     Little,
     Big,
@@ -38,7 +38,13 @@ impl Step {
     }
 
     /// Decodes what stands around `at`, where a pattern of this form begins: the text, and where the keyword is in it.
-    pub(super) fn undo(self, text: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
+    /// At most `room` bytes after the keyword.
+    pub(super) fn undo(self, text: &[u8], at: usize, room: usize) -> Option<(Vec<u8>, usize)> {
+        let encoded = match self {
+            Step::Base64 { .. } => room.saturating_mul(4) / 3 + 8,
+            Step::Hex | Step::Utf16 { .. } => room.saturating_mul(2),
+        };
+        let text = &text[..text.len().min(at.saturating_add(encoded))];
         match self {
             Step::Base64 { phase } => undo_base64(text, at, phase),
             Step::Hex => undo_hex(text, at),
@@ -48,7 +54,7 @@ impl Step {
 }
 
 /// Up to two layers, outermost first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Steps([Option<Step>; DEPTH]);
 
 impl Steps {
@@ -78,7 +84,7 @@ impl Steps {
 pub(super) const LONGEST: usize = 24;
 
 /// A keyword in one form: the bytes that are sure to stand there, and what hides it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Encoded {
     bytes: [u8; LONGEST],
     length: u8,

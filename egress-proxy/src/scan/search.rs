@@ -12,6 +12,8 @@ use super::{
 pub(super) const DEPTH: usize = 2;
 /// How far before a keyword a rule may look.
 pub(super) const BEFORE: usize = 512;
+/// So many bytes from a keyword on tell whether it is worth to look closer.
+const GLANCE: usize = 48;
 /// How far before a keyword escapes are undone.
 const ESCAPED_BEFORE: usize = 128;
 
@@ -111,6 +113,9 @@ impl Scanner {
         let start = hit.at.saturating_sub(BEFORE);
         let end = text.len().min(hit.at + reach);
         let look = Look { scanner: self, keyword: pattern.keyword as usize, except };
+        if !look.glance(&text[start..end], hit.at - start, pattern.steps()) {
+            return None;
+        }
         let mut found = look.at(&text[start..end], hit.at - start, pattern.steps(), trail)?;
         found.at = if found.layers.is_empty() { found.at + start } else { hit.at };
         Some(found)
@@ -125,13 +130,41 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
+    /// Whether it is worth to look closer: undoes no more than a few bytes.
+    fn glance(&self, text: &[u8], at: usize, steps: Steps) -> bool {
+        let Some((step, rest)) = steps.split_first() else { return self.may_begin(text, at) };
+        // An escape within the encoded text is for the closer look.
+        let near = &text[at..text.len().min(at + 2 * GLANCE)];
+        if Escape::ALL.into_iter().any(|escape| memchr::memchr(escape.mark(), near).is_some()) {
+            return true;
+        }
+        let room = if rest.len() == 0 { GLANCE } else { 2 * GLANCE };
+        step.undo(text, at, room).is_some_and(|(plain, at)| self.glance(&plain, at, rest))
+    }
+
+    fn may_begin(&self, text: &[u8], at: usize) -> bool {
+        let anchor = &self.scanner.keywords[self.keyword];
+        let keyword = &anchor.keyword;
+        let before = &text[at.saturating_sub(6 * anchor.core)..at];
+        if Escape::ALL.into_iter().any(|escape| memchr::memchr(escape.mark(), before).is_some()) {
+            return true;
+        }
+        let Some(start) = at.checked_sub(anchor.core) else { return false };
+        let before = &text[start..at];
+        let same = match keyword.case {
+            Case::Counts => *before == keyword.text[..anchor.core],
+            Case::Ignored => before.eq_ignore_ascii_case(&keyword.text[..anchor.core]),
+        };
+        same && anchor.rules.iter().any(|rule| self.scanner.rules[*rule].may_begin(text, start))
+    }
+
     /// `at` is where the keyword stands in `text`, or the pattern that hides it under `steps`.
     fn at(&self, text: &[u8], at: usize, steps: Steps, trail: Trail) -> Option<Match> {
         let found = match steps.split_first() {
             None => self.rules(text, at, trail),
             Some((step, rest)) => {
                 let deeper = trail.and(step.layer())?;
-                step.undo(text, at).and_then(|(plain, at)| self.at(&plain, at, rest, deeper))
+                step.undo(text, at, usize::MAX).and_then(|(plain, at)| self.at(&plain, at, rest, deeper))
             }
         };
         if found.is_some() || trail.spare() <= steps.len() {

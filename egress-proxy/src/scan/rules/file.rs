@@ -11,7 +11,11 @@ use std::{
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Allowlist, Case, Expression, Keyword, Matcher, Rule, Structure, Tail, Target};
+use super::{
+    Allowlist, Case, Keyword, Matcher, Rule, Structure, Target,
+    expression::{Expression, Tail},
+    shape::{beginnings, parse},
+};
 
 /// Shorter keywords are completed.
 const KEYWORD: usize = 4;
@@ -242,7 +246,7 @@ impl Reader<'_> {
                 let group = table.secret_group.as_ref().map(|group| *group.get_ref()).filter(|group| *group > 0);
                 // Ours are checked by a test, and understood when they are first asked.
                 if self.author == Author::User
-                    && let Err(error) = super::parse(regex.get_ref())
+                    && let Err(error) = parse(regex.get_ref())
                 {
                     self.problem(regex.span(), &regex_problem(&error));
                 }
@@ -275,18 +279,18 @@ impl Reader<'_> {
             Author::Project if !regex.starts_with("(?i)") => Case::Counts,
             _ => Case::Ignored,
         };
-        Keyword { text: keyword.get_ref().as_bytes().into(), case, completed: false }
+        Keyword { text: keyword.get_ref().as_bytes().into(), case, completions: Box::default() }
     }
 
     /// Keywords that are long enough to be looked for: short ones are completed by what the expression allows, missing
     /// ones taken from its beginning.
-    fn usable_keywords(&mut self, keywords: Vec<Keyword>, regex: &Spanned<String>) -> Vec<Keyword> {
+    fn usable_keywords(&mut self, mut keywords: Vec<Keyword>, regex: &Spanned<String>) -> Vec<Keyword> {
         if !keywords.is_empty() && keywords.iter().all(|keyword| keyword.text.len() >= KEYWORD) {
             return keywords;
         }
         // An expression that cannot be parsed is reported by whoever compiles it.
-        let Ok(hir) = super::parse(regex.get_ref()) else { return keywords };
-        let beginnings = super::beginnings(&hir, KEYWORD).unwrap_or_default();
+        let Ok(hir) = parse(regex.get_ref()) else { return keywords };
+        let beginnings = beginnings(&hir, KEYWORD).unwrap_or_default();
         if keywords.is_empty() {
             if beginnings.is_empty() || beginnings.len() > FEW {
                 self.problem(
@@ -295,27 +299,19 @@ impl Reader<'_> {
                      it would have to run over every byte",
                 );
             }
-            return beginnings.into_iter().map(|text| Keyword { text, case: Case::Counts, completed: true }).collect();
+            let keyword = |text| Keyword { text, case: Case::Counts, completions: Box::default() };
+            return beginnings.into_iter().map(keyword).collect();
         }
-        let mut usable = Vec::new();
-        for keyword in keywords {
-            let completed = beginnings.iter().filter(|text| text.starts_with(&keyword.text));
-            let before = usable.len();
-            if keyword.text.len() < KEYWORD && keyword.case == Case::Counts {
-                usable.extend(completed.map(|text| Keyword {
-                    text: text.clone(),
-                    case: Case::Counts,
-                    completed: true,
-                }));
+        for keyword in keywords.iter_mut().filter(|keyword| keyword.text.len() < KEYWORD) {
+            if keyword.case == Case::Counts {
+                let completes = |text: &&Box<[u8]>| text.starts_with(&keyword.text);
+                keyword.completions = beginnings.iter().filter(completes).cloned().collect();
             }
-            if usable.len() == before {
-                if keyword.text.len() < KEYWORD - 1 {
-                    self.problem(regex.span(), "a keyword needs three bytes or more: shorter ones stand everywhere");
-                }
-                usable.push(keyword);
+            if keyword.completions.is_empty() && keyword.text.len() < KEYWORD - 1 {
+                self.problem(regex.span(), "a keyword needs three bytes or more: shorter ones stand everywhere");
             }
         }
-        usable
+        keywords
     }
 
     fn allowlist(&mut self, table: &AllowlistTable) -> Option<Allowlist> {

@@ -1,0 +1,217 @@
+//! What can be read off an expression without running it: how its matches begin and end.
+
+use regex_automata::{
+    nfa::thompson::{NFA, State, WhichCaptures},
+    util::primitives::StateID,
+};
+use regex_syntax::hir::{Class, Hir, HirKind, literal::Extractor};
+
+use super::{Case, Keyword};
+
+/// So many first bytes tell most places that only look alike from matches.
+const LEAD: usize = 24;
+
+pub(super) fn parse(text: &str) -> Result<Hir, Box<regex_syntax::Error>> {
+    let bytes = regex_syntax::ParserBuilder::new().unicode(false).utf8(false).build().parse(text);
+    match bytes {
+        Ok(hir) => Ok(hir),
+        // Classes such as `\p{L}` need the other mode.
+        Err(_) => regex_syntax::ParserBuilder::new().utf8(false).build().parse(text).map_err(Box::new),
+    }
+}
+
+/// For each of the first bytes of a match, which there may be.
+#[derive(Debug, Default)]
+pub(in crate::scan) struct Lead(Vec<[u64; 4]>);
+
+impl Lead {
+    /// As far as every match is sure to reach.
+    pub(super) fn of(hir: &Hir) -> Lead {
+        let config = NFA::config().which_captures(WhichCaptures::None);
+        let Ok(nfa) = NFA::compiler().configure(config).build_from_hir(hir) else { return Lead::default() };
+        let mut lead = Vec::with_capacity(LEAD);
+        let mut now = vec![nfa.start_anchored()];
+        while lead.len() < LEAD {
+            let mut bytes = [0; 4];
+            match step(&nfa, now, &mut bytes) {
+                Some(next) => now = next,
+                None => break,
+            }
+            lead.push(bytes);
+        }
+        Lead(lead)
+    }
+
+    /// Whether a match may stand at a place; where an escape stands, anything may.
+    pub(super) fn may_stand(&self, text: &[u8], at: usize) -> bool {
+        for (offset, bytes) in self.0.iter().enumerate() {
+            match text.get(at + offset) {
+                Some(b'\\' | b'%') => return true,
+                Some(byte) if bytes[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1 => {}
+                _ => return false,
+            }
+        }
+        true
+    }
+}
+
+/// The states after one more byte, and which bytes lead there; `None` when a match may be over.
+fn step(nfa: &NFA, mut open: Vec<StateID>, bytes: &mut [u64; 4]) -> Option<Vec<StateID>> {
+    let mut seen = vec![false; nfa.states().len()];
+    let mut next = Vec::new();
+    while let Some(id) = open.pop() {
+        if std::mem::replace(&mut seen[id.as_usize()], true) {
+            continue;
+        }
+        let mut take = |first: u8, last: u8, to: StateID| {
+            (first..=last).for_each(|byte| bytes[usize::from(byte >> 6)] |= 1 << (byte & 63));
+            next.push(to);
+        };
+        match nfa.state(id) {
+            State::ByteRange { trans } => take(trans.start, trans.end, trans.next),
+            State::Sparse(sparse) => {
+                sparse.transitions.iter().for_each(|trans| take(trans.start, trans.end, trans.next));
+            }
+            State::Dense(dense) => {
+                for byte in 0..=255_u8 {
+                    let to = dense.transitions[usize::from(byte)];
+                    if to != StateID::ZERO {
+                        take(byte, byte, to);
+                    }
+                }
+            }
+            State::Look { next, .. } | State::Capture { next, .. } => open.push(*next),
+            State::Union { alternates } => open.extend(alternates.iter()),
+            State::BinaryUnion { alt1, alt2 } => open.extend([*alt1, *alt2]),
+            State::Fail => {}
+            State::Match { .. } => return None,
+        }
+    }
+    next.sort_unstable();
+    next.dedup();
+    Some(next)
+}
+
+/// Whether every match begins with one of the keywords.
+pub(super) fn begins_with_keyword(hir: &Hir, keywords: &[Keyword]) -> bool {
+    match hir.kind() {
+        HirKind::Capture(capture) => begins_with_keyword(&capture.sub, keywords),
+        HirKind::Alternation(ways) => ways.iter().all(|way| begins_with_keyword(way, keywords)),
+        HirKind::Concat(parts) => {
+            let first = parts.iter().find(|part| !matches!(part.kind(), HirKind::Look(_)));
+            let alone = first.is_some_and(|part| {
+                matches!(part.kind(), HirKind::Alternation(_) | HirKind::Capture(_))
+                    && begins_with_keyword(part, keywords)
+            });
+            alone || prefixes_are_keywords(hir, keywords)
+        }
+        _ => prefixes_are_keywords(hir, keywords),
+    }
+}
+
+fn prefixes_are_keywords(hir: &Hir, keywords: &[Keyword]) -> bool {
+    let begins = |keyword: &Keyword| spells(hir, keyword, &mut &*keyword.text) == Spelled::Whole;
+    if keywords.iter().any(begins) {
+        return true;
+    }
+    // Several keywords that share a beginning: every literal beginning must be one of them.
+    let mut extractor = Extractor::new();
+    extractor.limit_total(4096).limit_repeat(8);
+    extractor.extract(hir).literals().is_some_and(|literals| {
+        !literals.is_empty()
+            && literals.iter().all(|literal| {
+                let begins = |keyword: &Keyword| match keyword.case {
+                    Case::Counts => literal.as_bytes().starts_with(&keyword.text),
+                    Case::Ignored => literal
+                        .as_bytes()
+                        .get(..keyword.text.len())
+                        .is_some_and(|start| start.eq_ignore_ascii_case(&keyword.text)),
+                };
+                keywords.iter().any(begins)
+            })
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Spelled {
+    /// The expression is over before the keyword.
+    Part,
+    Whole,
+    Otherwise,
+}
+
+/// Whether an expression spells out a keyword, character by character.
+fn spells(hir: &Hir, keyword: &Keyword, rest: &mut &[u8]) -> Spelled {
+    let mut take = |matches: &dyn Fn(u8) -> bool| match rest.split_first() {
+        Some((first, tail)) if matches(*first) => {
+            *rest = tail;
+            if tail.is_empty() { Spelled::Whole } else { Spelled::Part }
+        }
+        _ => Spelled::Otherwise,
+    };
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => Spelled::Part,
+        HirKind::Literal(literal) => {
+            let mut spelled = Spelled::Part;
+            for byte in &literal.0 {
+                spelled = take(&|next| next == *byte);
+                if spelled != Spelled::Part {
+                    break;
+                }
+            }
+            spelled
+        }
+        HirKind::Class(Class::Bytes(class)) => take(&|next| {
+            class.ranges().iter().all(|range| {
+                (range.start()..=range.end()).all(|member| match keyword.case {
+                    Case::Counts => member == next,
+                    Case::Ignored => member.eq_ignore_ascii_case(&next),
+                })
+            })
+        }),
+        HirKind::Capture(capture) => spells(&capture.sub, keyword, rest),
+        HirKind::Concat(parts) => {
+            for part in parts {
+                match spells(part, keyword, rest) {
+                    Spelled::Part => {}
+                    end => return end,
+                }
+            }
+            Spelled::Part
+        }
+        _ => Spelled::Otherwise,
+    }
+}
+
+/// The beginnings of this length that a match may have, if there are not too many.
+pub(super) fn beginnings(hir: &Hir, length: usize) -> Option<Vec<Box<[u8]>>> {
+    let mut extractor = Extractor::new();
+    extractor.limit_class(128).limit_literal_len(length).limit_total(8192);
+    let mut prefixes = extractor.extract(hir);
+    prefixes.keep_first_bytes(length);
+    prefixes.dedup();
+    let literals = prefixes.literals()?;
+    let whole = literals.iter().all(|literal| literal.len() == length);
+    whole.then(|| literals.iter().map(|literal| literal.as_bytes().into()).collect())
+}
+
+/// The class of the last character of every match, when the expression ends with a class that is repeated greedily: a
+/// lazy repetition says that the rest does not matter.
+pub(super) fn last_class(hir: &Hir) -> Option<Box<[bool; 256]>> {
+    match hir.kind() {
+        HirKind::Concat(parts) => last_class(parts.last()?),
+        HirKind::Capture(capture) => last_class(&capture.sub),
+        HirKind::Repetition(repetition) if repetition.greedy => last_class(&repetition.sub),
+        HirKind::Class(Class::Bytes(class)) => {
+            let mut members = Box::new([false; 256]);
+            for range in class.ranges() {
+                for byte in range.start()..=range.end() {
+                    members[usize::from(byte)] = true;
+                }
+            }
+            Some(members)
+        }
+        _ => None,
+    }
+}
+
