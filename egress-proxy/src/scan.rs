@@ -209,12 +209,18 @@ impl Scanner {
         self.anchors.sweep(text, 0, text.len(), |hit| {
             perhaps += 1;
             let pattern = self.anchors.pattern(hit);
-            let key = format!("{} {:?}", String::from_utf8_lossy(&self.keywords[pattern.keyword as usize].keyword.text), pattern.steps());
+            let key = format!(
+                "{} {:?}",
+                String::from_utf8_lossy(&self.keywords[pattern.keyword as usize].keyword.text),
+                pattern.steps()
+            );
             *counts.entry(key).or_insert(0) += 1;
         });
         let mut all: Vec<_> = counts.into_iter().collect();
         all.sort_by_key(|x: &(String, usize)| std::cmp::Reverse(x.1));
         eprintln!("{} bytes {} hits", text.len(), perhaps);
-        for (key, count) in all.iter().take(40) { eprintln!("{count} {key}"); }
+        for (key, count) in all.iter().take(40) {
+            eprintln!("{count} {key}");
+        }
     }
 }

@@ -13,8 +13,8 @@ pub(super) mod structure;
 use std::ops::Range;
 
 pub(super) use self::builtin::builtin;
-pub use self::file::{RulesError, RulesFile};
 use self::expression::{Expression, Start};
+pub use self::file::{RulesError, RulesFile};
 use self::structure::Structure;
 
 /// The longest match: what does not fit is judged by what does.

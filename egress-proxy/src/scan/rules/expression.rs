@@ -133,4 +133,3 @@ impl Compiled {
         Compiled { regex: None, start: Start::AtKeyword, longest: 0, tail: None, lead: Lead::default() }
     }
 }
-

@@ -214,4 +214,3 @@ pub(super) fn last_class(hir: &Hir) -> Option<Box<[bool; 256]>> {
         _ => None,
     }
 }
-
