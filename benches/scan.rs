@@ -8,7 +8,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
@@ -52,7 +52,7 @@ fn measure(scanner: &Arc<Scanner>, name: &str, material: &Bytes) {
     let mut findings = Vec::new();
     for _ in 0..3 {
         findings.clear();
-        let start = Instant::now();
+        let start = cpu();
         // A content of 512 KiB each, as a coding agent's turn; a finding ends one.
         for content in 0..material.len().div_ceil(512 << 10) {
             let begin = content * (512 << 10);
@@ -73,7 +73,7 @@ fn measure(scanner: &Arc<Scanner>, name: &str, material: &Bytes) {
                 findings.push((begin, finding));
             }
         }
-        best = best.min(start.elapsed());
+        best = best.min(cpu() - start);
     }
     let rate = material.len() as f64 / best.as_secs_f64() / f64::from(1 << 20);
     println!("{name:12} {rate:8.0} MiB/s, {} findings", findings.len());
@@ -81,6 +81,15 @@ fn measure(scanner: &Arc<Scanner>, name: &str, material: &Bytes) {
         println!("    at {begin}: {finding}");
     }
 }
+
+/// The processor time that this thread had: other programs on the machine do not count.
+fn cpu() -> Duration {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = stat.split_whitespace().next().and_then(|field| field.parse().ok());
+    nanoseconds.map_or_else(|| Instant::now().duration_since(*STARTED), Duration::from_nanos)
+}
+
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Where Cargo keeps the sources of our dependencies.
 fn crates() -> PathBuf {
