@@ -53,6 +53,9 @@ pub trait Bottle {
     /// Runs the agent's command on this terminal (raw mode, resize) until it ends, `stop` is cancelled or a sidecar dies.
     async fn attach(&mut self, stop: &CancellationToken) -> Result<AgentExit, BackendError>;
 
+    /// Runs another program beside the agent, with all that the agent has and no input; what it says on stdout.
+    async fn run(&self, command: Vec<String>) -> Result<Said, BackendError>;
+
     /// Removes everything, in reverse order of creation. Goes on after a failure and reports the first.
     async fn teardown(self) -> Result<(), BackendError>;
 }
@@ -60,6 +63,13 @@ pub trait Bottle {
 /// The exit code of the agent's command, to be passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AgentExit(pub u8);
+
+/// What a program said, and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    pub code: i64,
+    pub text: String,
+}
 
 /// Something that a bottle left behind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -41,6 +41,8 @@ pub(crate) enum Verb {
     Cleanup(CleanupArgs),
     /// Look for what keeps bottles from starting here, and say the fix
     Doctor(DoctorArgs),
+    /// Try to break out of an agent's bottle, from inside
+    Selftest(SelftestArgs),
     /// Write a first pair of manifests
     Init(InitArgs),
     /// Open a manifest in your editor, then say what is wrong with it
@@ -194,6 +196,21 @@ pub(crate) struct LogsArgs {
 /// Exit code 125 when something does.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Try to break out of an agent's bottle, from inside
+///
+/// Brings the agent's bottle up, with a program that waits in place of the agent, and tries escapes from inside. An attempt
+/// fails when something got through. Exit code 0: nothing did, 1: something did.
+#[derive(Debug, Args)]
+pub(crate) struct SelftestArgs {
+    pub(crate) agent: AgentName,
+    /// Who looks at what leaves; wins over the manifest
+    #[arg(long, value_name = "MODE", value_enum)]
+    pub(crate) dlp: Option<DlpMode>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -11,6 +11,7 @@ mod list;
 mod logs;
 mod resume;
 mod schema;
+mod selftest;
 mod session;
 mod start;
 
@@ -43,6 +44,7 @@ pub(crate) fn run(verb: Verb, printer: Printer) -> Result<Exit, Failure> {
         Verb::Logs(args) => logs::run(&args, &Host::current()?, printer),
         Verb::Resume(args) => resume::run(&args, Host::current()?, printer),
         Verb::Schema(args) => Ok(schema::run(&args, printer)),
+        Verb::Selftest(args) => selftest::run(args, &Host::current()?, printer),
         Verb::Start(args) => start::run(args, &Host::current()?, printer),
     }
 }

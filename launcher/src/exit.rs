@@ -8,6 +8,8 @@ use crate::backend::AgentExit;
 pub(crate) enum Exit {
     /// What the agent's command ended with.
     Agent(AgentExit),
+    /// 1: `bottle selftest` saw something get through.
+    Escaped,
     /// 125: `bottle` itself failed; the text says where.
     Failure,
     /// 128 and the signal's number: torn down on request.
@@ -32,6 +34,7 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Agent(AgentExit(code)) => code,
+            Exit::Escaped => 1,
             Exit::Failure => 125,
             Exit::Interrupted(Signal::Hangup) => 128 + 1,
             Exit::Interrupted(Signal::Interrupt) => 128 + 2,

@@ -17,6 +17,7 @@ use super::names::Role;
 use super::networks::Networks;
 use super::terminal::{self, RawMode};
 use super::transcript;
+use crate::backend::Said;
 use crate::plan::Plan;
 use crate::provision::ca::Survey;
 use crate::provision::{self, ProvisionError, ca, prompt};
@@ -106,6 +107,12 @@ impl Agent {
             never = follow_size(&handle, console) => match never {},
         }
         Ok(handle.code().await?)
+    }
+
+    /// Runs another program where and as the agent runs.
+    pub(super) async fn run(&self, engine: &Engine, plan: &Plan, command: Vec<String>) -> Result<Said, DockerError> {
+        let finished = engine.run(ExecSpec { command, ..self.command(plan) }).await?;
+        Ok(Said { code: finished.code, text: finished.stdout })
     }
 
     fn command(&self, plan: &Plan) -> ExecSpec<'_> {

@@ -14,7 +14,7 @@ use super::engine::containers::ContainerInput;
 use super::names::Role;
 use super::teardown::{Created, Thing};
 use super::{DockerError, images, networks, sidecars};
-use crate::backend::{AgentExit, BackendError, Bottle};
+use crate::backend::{AgentExit, BackendError, Bottle, Said};
 use crate::plan::{Plan, Supervise};
 use crate::printer::Printer;
 
@@ -135,6 +135,10 @@ impl Bottle for DockerBottle {
             () = stop.cancelled() => return Err(BackendError::Interrupted),
         };
         Ok(AgentExit(u8::try_from(code).unwrap_or(u8::MAX)))
+    }
+
+    async fn run(&self, command: Vec<String>) -> Result<Said, BackendError> {
+        Ok(self.agent.run(&self.engine, &self.plan, command).await?)
     }
 
     async fn teardown(mut self) -> Result<(), BackendError> {
