@@ -6,7 +6,7 @@ use harness::within;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::{CREDENTIAL, Stage};
+use crate::{AWS_KEY, CREDENTIAL, Stage, says};
 
 #[tokio::test]
 async fn messages_go_both_ways() {
@@ -29,6 +29,20 @@ async fn a_handshake_to_an_unlisted_host_is_refused() {
 }
 
 #[tokio::test]
+async fn a_message_with_a_secret_does_not_leave() {
+    let mut stage = Stage::granting("").await;
+    let mut socket = stage.client().web_socket(&stage.url("/ws")).await.expect("a WebSocket");
+    socket.send(Message::text(format!("take {AWS_KEY}"))).await.expect("open");
+    let next = within("the end", socket.next()).await;
+    assert!(!matches!(next, Some(Ok(Message::Text(_)))), "it came back: {next:?}");
+    drop(socket);
+    says(&stage.proxy.exchange().await, json!({"outcome": "blocked", "by": "scan"}));
+    for bytes in stage.origin.received() {
+        assert!(!unmasked(&bytes).contains(AWS_KEY), "the origin got it");
+    }
+}
+
+#[tokio::test]
 async fn an_inspected_route_carries_none() {
     let inspector = Inspector::stand_in(Answers::Unscanned).await;
     let mut stage = Stage::with("", |setup| inspector.asked_by(setup)).await;
@@ -43,4 +57,14 @@ fn refusal(error: Option<Error>) -> u16 {
         Some(Error::Http(response)) => response.status().as_u16(),
         other => panic!("no refusal: {other:?}"),
     }
+}
+
+/// What a client's frame says, its mask taken off (RFC 6455 section 5.3), wherever a frame begins.
+fn unmasked(bytes: &[u8]) -> String {
+    let frames = bytes.windows(6).enumerate().filter(|(_, head)| head[0] & 0x0f == 1 && head[1] & 0x80 != 0);
+    let texts = frames.map(|(start, head)| {
+        let content = bytes[start + 6..].iter().enumerate();
+        content.map(|(index, byte)| char::from(byte ^ head[2 + index % 4])).collect::<String>()
+    });
+    texts.collect()
 }
