@@ -447,6 +447,15 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_table_is_one() {
+        let page = include_str!("../../../docs/egress-proxy.md");
+        let table = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let mut log = Diagnostics::default();
+        let routes = decode(table, Dialect::Proxy, &mut log);
+        assert_eq!(routes.map(|routes| routes.iter().len()), Some(5), "{}", log.report("docs/egress-proxy.md", table));
+    }
+
+    #[test]
     fn false_is_off() {
         let mut log = Diagnostics::default();
         let text = "routes: [{host: a.example, inspect: false, scan: off}]";
