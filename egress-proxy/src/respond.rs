@@ -185,7 +185,13 @@ impl Answer {
             }
         };
         let outcome = if status == S::FORBIDDEN { Outcome::Denied } else { Outcome::Failed };
-        Self { status, outcome, by: "egress-proxy", token, text: format!("{}.", chain(error)) }
+        let remedy = match error {
+            ForwardError::Dial(DialError::Prohibited { .. }) => {
+                " If the origin is meant to be there, ask the operator for `--allow-upstream-cidr` (`allow_cidr` in a manifest)."
+            }
+            _ => "",
+        };
+        Self { status, outcome, by: "egress-proxy", token, text: format!("{}.{remedy}", chain(error)) }
     }
 
     fn inspect(error: &InspectError) -> Self {
