@@ -1,6 +1,7 @@
 //! What a name resolves to is checked before it is dialled.
 
 use harness::origin::Origin;
+use harness::pipelock::{Answers, Inspector};
 use harness::pki::Pki;
 use harness::proxy::{Proxy, Setup, routes};
 use serde_json::json;
@@ -55,6 +56,16 @@ async fn a_range_that_is_opened_opens_no_other() {
     let proxy = Proxy::start(setup).await;
     proxy.client().get("http://127.0.0.1:9/").await.says(403, &[]);
     proxy.client().get("http://127.9.9.9:9/").await.says(502, &[]);
+}
+
+#[tokio::test]
+async fn the_proxys_own_listeners_cannot_be_reached_through_it() {
+    let inspector = Inspector::stand_in(Answers::Unscanned).await;
+    let setup = inspector.asked_by(Setup::new(&routes(["host: 127.0.0.1, ports: any, inspect: off"])));
+    let proxy = Proxy::start(setup.arg("--admin").arg("127.0.0.1:0")).await;
+    for listener in [proxy.address(), proxy.inner_face(), proxy.admin()] {
+        proxy.client().get(&format!("http://{listener}/healthz")).await.says(403, &["may not be dialled"]);
+    }
 }
 
 #[tokio::test]

@@ -135,6 +135,32 @@ async fn what_a_route_keeps_passes() {
 }
 
 #[tokio::test]
+async fn a_stand_in_is_replaced_at_home_and_refused_with_an_alarm_elsewhere() {
+    const STAND_IN: &str = "stand-in-0123456789";
+    let stage = || {
+        Stage::with("auth: {scheme: Bearer, token_env: TOKEN, placeholder: STAND_IN}", |setup| {
+            setup.env("TOKEN", CREDENTIAL).env("STAND_IN", STAND_IN)
+        })
+    };
+    let home = stage().await;
+    let request = with(get(&home.url("/echo")), "authorization", &format!("Bearer {STAND_IN}"));
+    home.client().send(request).await.says(200, &[]);
+    let arrival = home.origin.next_arrival().await;
+    assert_eq!(arrival.value("authorization"), Some(&*format!("Bearer {CREDENTIAL}")));
+
+    let elsewhere: [fn(&Stage) -> http::Request<harness::origin::Content>; 3] = [
+        |stage| with(get(&stage.url("/echo")), "x-other", STAND_IN),
+        |stage| get(&stage.url(&format!("/echo?k={STAND_IN}"))),
+        |stage| get(&stage.url(&format!("/{STAND_IN}"))),
+    ];
+    for request in elsewhere {
+        let mut stage = stage().await;
+        stage.client().send(request(&stage)).await.says(403, &["stand-in"]);
+        stage.was_refused(json!({"outcome": "denied", "alarm": true})).await;
+    }
+}
+
+#[tokio::test]
 async fn a_credential_never_leaves_in_clear() {
     let origin = Origin::http("api.localhost").await;
     let table = "host: api.localhost, ports: any, auth: {scheme: Bearer, token_env: TOKEN}";

@@ -10,12 +10,14 @@ mod framing;
 mod git;
 mod granting;
 mod malformed;
+mod next_hop;
 mod operation;
 mod paths;
 mod reload;
 mod scan;
 mod start;
 mod streaming;
+mod verbs;
 mod web_socket;
 
 use harness::client::Client;

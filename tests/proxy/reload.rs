@@ -1,8 +1,9 @@
 //! Another table, another credential: in force without a restart, or not at all.
 
-use harness::client::get;
+use harness::client::{Client, get};
 use harness::origin::Origin;
 use harness::pki::Pki;
+use harness::programs::Program;
 use harness::proxy::{Proxy, Setup, routes};
 use harness::within;
 use http_body_util::BodyExt;
@@ -28,6 +29,23 @@ async fn a_change_on_disk_puts_a_new_table_in_force() {
     stage.proxy.write_routes(&routes(["host: api.localhost, ports: any, path_allowlist: [/new]"]));
     stage.proxy.event("routes.reloaded").await;
     stage.client().get(&stage.url("/new")).await.says(200, &[]);
+}
+
+#[tokio::test]
+async fn a_credential_file_that_changes_is_read_again() {
+    let pki = Pki::new();
+    let origin = Origin::https(&pki, "api.localhost").await;
+    let setup = Setup::bare();
+    let file = setup.path("token");
+    setup.write("token", CREDENTIAL);
+    let route = format!("host: api.localhost, ports: any, auth: {{scheme: Bearer, token_file: {file}}}");
+    let mut proxy = Proxy::start(Setup::new(&routes([&route])).trusting(&pki)).await;
+    setup.write("token.new", "another-credential-0123456789");
+    std::fs::rename(setup.path("token.new"), &file).expect("the folder is writable");
+    proxy.event("routes.reloaded").await;
+    proxy.client().get(&origin.url("/echo")).await.says(200, &[]);
+    let arrival = origin.next_arrival().await;
+    assert_eq!(arrival.value("authorization"), Some("Bearer another-credential-0123456789"));
 }
 
 #[tokio::test]
@@ -81,7 +99,7 @@ async fn streams_that_are_still_granted_go_on() {
 #[tokio::test]
 async fn a_table_on_stdin_brings_its_credentials_and_its_ca() {
     let fixture = Fixture::start(CREDENTIAL).await;
-    fixture.proxy.client().get(&fixture.origin.url("/echo")).await.says(200, &[]);
+    fixture.client.get(&fixture.origin.url("/echo")).await.says(200, &[]);
     assert_eq!(fixture.authorization().await, format!("Bearer {CREDENTIAL}"));
 }
 
@@ -91,7 +109,7 @@ async fn a_later_document_on_stdin_replaces_what_it_names() {
     let rotated = "another-credential-0123456789";
     fixture.proxy.write_line(&json!({"tokens": {"EGRESS_PROXY_TOKEN_0": rotated}}).to_string()).await;
     fixture.proxy.event("routes.reloaded").await;
-    fixture.proxy.client().get(&fixture.origin.url("/echo")).await.says(200, &[]);
+    fixture.client.get(&fixture.origin.url("/echo")).await.says(200, &[]);
     assert_eq!(fixture.authorization().await, format!("Bearer {rotated}"));
 }
 
@@ -100,34 +118,42 @@ async fn a_broken_document_on_stdin_keeps_the_old_table() {
     let mut fixture = Fixture::start(CREDENTIAL).await;
     fixture.proxy.write_line("{not json").await;
     fixture.proxy.event("routes.rejected").await;
-    fixture.proxy.client().get(&fixture.origin.url("/echo")).await.says(200, &[]);
+    fixture.client.get(&fixture.origin.url("/echo")).await.says(200, &[]);
 }
 
 #[tokio::test]
 async fn the_end_of_stdin_changes_nothing() {
     let mut fixture = Fixture::start(CREDENTIAL).await;
     fixture.proxy.close_stdin();
-    fixture.proxy.client().get(&fixture.origin.url("/echo")).await.says(200, &[]);
-    fixture.proxy.client().get(&fixture.origin.url("/echo")).await.says(200, &[]);
+    fixture.client.get(&fixture.origin.url("/echo")).await.says(200, &[]);
+    fixture.client.get(&fixture.origin.url("/echo")).await.says(200, &[]);
 }
 
 /// A proxy that got everything on its stdin.
 struct Fixture {
     origin: Origin,
     proxy: Proxy,
+    client: Client,
 }
 
 impl Fixture {
     async fn start(credential: &str) -> Self {
         let pki = Pki::new();
         let origin = Origin::https(&pki, "api.localhost").await;
+        let made = Setup::bare();
+        let folder = made.path("ca");
+        Program::tested("egress-proxy-under-test").args(["ca", "init", "--ca-dir", &folder]).run().await.output();
+        let file = |name: &str| std::fs::read_to_string(format!("{folder}/{name}")).expect("it was made");
         let auth = json!({"scheme": "Bearer", "token_env": "EGRESS_PROXY_TOKEN_0"});
         let document = json!({
             "routes": {"routes": [{"host": "api.localhost", "ports": "any", "auth": auth}]},
             "tokens": {"EGRESS_PROXY_TOKEN_0": credential},
+            "ca": {"cert": file("ca.pem"), "key": file("ca-key.pem")},
         });
-        let setup = Setup::new(&routes([])).trusting(&pki).stdin(&document.to_string());
-        Self { origin, proxy: Proxy::start(setup).await }
+        let setup = Setup::new(&routes([])).without("--ca-dir").trusting(&pki).stdin(&document.to_string());
+        let proxy = Proxy::start(setup).await;
+        let client = Client::new(proxy.address(), file("ca.pem"));
+        Self { origin, proxy, client }
     }
 
     async fn authorization(&self) -> String {

@@ -191,6 +191,35 @@ async fn a_route_that_is_not_inspected_is_not_shown_to_pipelock() {
 }
 
 #[tokio::test]
+async fn a_table_that_changes_while_pipelock_thinks_is_asked_again() {
+    let mut inspected = Inspected::start("").await;
+    inspected.inspector.wire.hold();
+    let (client, url) = (inspected.client(), inspected.url("/echo?late"));
+    let asking = tokio::spawn(async move { client.get(&url).await });
+    inspected.inspector.input().saw("/echo?late").await;
+    inspected.proxy.write_routes("routes: []");
+    inspected.proxy.signal(rustix::process::Signal::HUP);
+    inspected.proxy.event("routes.reloaded").await;
+    inspected.inspector.wire.release();
+    asking.await.expect("no panic").says(403, &["api.localhost"]);
+    says(&inspected.proxy.exchange().await, json!({"outcome": "denied", "error": "host_unlisted"}));
+    inspected.origin.saw_nothing();
+}
+
+#[tokio::test]
+async fn grpc_is_refused_on_an_inspected_route_and_the_reason_names_the_way_out() {
+    let mut inspected = Inspected::start("").await;
+    let request = with(
+        post(&inspected.url("/pkg.Service/Call"), [0, 0, 0, 0, 0].to_vec()),
+        "content-type",
+        "application/grpc+proto",
+    );
+    inspected.client().h2().send(request).await.says(403, &["inspect: off"]);
+    says(&inspected.proxy.exchange().await, json!({"outcome": "denied", "error": "grpc_inspected"}));
+    inspected.origin.saw_nothing();
+}
+
+#[tokio::test]
 async fn content_over_the_limit_is_a_413_before_it_is_read() {
     let mut inspected = Inspected::start("").await;
     let authority = inspected.origin.authority();

@@ -1,0 +1,76 @@
+//! Connections to origins: used again, replaced when they are gone, and never the cause of sending anything twice.
+
+use harness::client::{get, post};
+use harness::origin::raw::RawOrigin;
+use harness::pki::Pki;
+use harness::proxy::{Proxy, Setup, routes};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::{Stage, says};
+
+#[tokio::test]
+async fn a_connection_is_used_again() {
+    for client in [|c: harness::client::Client| c, |c: harness::client::Client| c.h2()] {
+        let stage = Stage::granting("").await;
+        for _ in 0..5 {
+            client(stage.client()).get(&stage.url("/echo")).await.says(200, &[]);
+        }
+        assert_eq!(stage.origin.seen().connections(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_the_origin_closed_is_replaced() {
+    let pki = Pki::new();
+    // Says nothing about closing, and closes.
+    let mut origin = RawOrigin::tls(&pki, "raw.localhost", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    let proxy = Proxy::start(Setup::new(&routes(["host: raw.localhost, ports: any"])).trusting(&pki)).await;
+    let url = format!("https://{}/", origin.authority());
+    for _ in 0..3 {
+        proxy.client().get(&url).await.says(200, &["ok"]);
+        proxy.client().send(post(&url, "content")).await.says(200, &["ok"]);
+    }
+    for _ in 0..6 {
+        origin.request().await;
+    }
+    origin.saw_nothing_more();
+}
+
+#[tokio::test]
+async fn a_request_that_may_have_had_an_effect_is_not_sent_twice() {
+    let pki = Pki::new();
+    let mut origin = RawOrigin::tls(&pki, "raw.localhost", "").await;
+    let mut proxy = Proxy::start(Setup::new(&routes(["host: raw.localhost, ports: any"])).trusting(&pki)).await;
+    let url = format!("https://{}/", origin.authority());
+    proxy.client().send(post(&url, "content")).await.says(502, &["record: "]);
+    says(&proxy.exchange().await, json!({"outcome": "failed", "error": "connection_terminated"}));
+    origin.request().await;
+    origin.saw_nothing_more();
+}
+
+#[tokio::test]
+async fn an_origin_that_is_down_is_a_502_and_is_found_again() {
+    let pki = Pki::new();
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = nobody.local_addr().expect("bound").port();
+    drop(nobody);
+    let mut proxy = Proxy::start(Setup::new(&routes(["host: api.localhost, ports: any"])).trusting(&pki)).await;
+    proxy.client().get(&format!("https://api.localhost:{port}/")).await.says(502, &["api.localhost"]);
+    says(&proxy.exchange().await, json!({"outcome": "failed", "error": "connection_refused"}));
+}
+
+#[tokio::test]
+async fn a_hundred_clients_at_once_get_their_own_answers() {
+    let stage = Stage::granting("").await;
+    let mut asking = JoinSet::new();
+    for n in 0..100 {
+        let client = if n % 2 == 0 { stage.client() } else { stage.client().h2() };
+        let url = stage.url(&format!("/echo?n={n}&"));
+        asking.spawn(async move { (n, client.send(get(&url)).await) });
+    }
+    while let Some(asked) = asking.join_next().await {
+        let (n, answer) = asked.expect("no panic");
+        answer.says(200, &[&format!("?n={n}&")]);
+    }
+}
