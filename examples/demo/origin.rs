@@ -2,6 +2,8 @@
 //! what it saw of each request. `demo-origin ADDRESS:PORT CA-FILE` writes the CA's certificate to CA-FILE, then its own
 //! port to stdout (port 0 takes a free one), and serves until it is killed. `DEMO_TOKEN` is the credential.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // telling is what it is for
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;

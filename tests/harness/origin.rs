@@ -7,7 +7,7 @@ mod routes;
 mod seen;
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ pub struct Origin {
 /// An origin that does not listen yet.
 pub struct Opening {
     name: String,
-    bind: &'static str,
+    bind: IpAddr,
     tls: Option<Arc<ServerConfig>>,
     handler: Handler,
 }
@@ -93,7 +93,7 @@ impl Origin {
     /// Everything that can be chosen.
     pub fn opening(name: &str) -> Opening {
         let handler: Handler = Arc::new(|request, site| Box::pin(routes::answer(request, site)));
-        let bind = if name.starts_with('[') { "[::1]:0" } else { "127.0.0.1:0" };
+        let bind = if name.starts_with('[') { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
         Opening { name: name.to_owned(), bind, tls: None, handler }
     }
 
@@ -166,6 +166,12 @@ impl Drop for Origin {
 }
 
 impl Opening {
+    /// Listens on this address of the machine, where containers find it.
+    pub fn on(mut self, address: IpAddr) -> Self {
+        self.bind = address;
+        self
+    }
+
     pub fn tls(mut self, config: Arc<ServerConfig>) -> Self {
         self.tls = Some(config);
         self
@@ -182,7 +188,7 @@ impl Opening {
     }
 
     pub async fn start(self) -> Origin {
-        let listener = TcpListener::bind(self.bind).await.expect("a loopback port");
+        let listener = TcpListener::bind((self.bind, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound port");
         let (feed, fed) = mpsc::unbounded_channel();
         let site = Arc::new(Site { seen: Seen::default(), feed: Mutex::new(fed) });

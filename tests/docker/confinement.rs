@@ -1,0 +1,53 @@
+//! What the containers of a bottle may do on their machine: next to nothing, whatever their images say.
+
+use serde_json::{Value, json};
+
+use crate::bottle::Setup;
+use crate::engine::inspect;
+
+#[tokio::test]
+async fn every_container_runs_without_rights_and_within_limits() {
+    let bottle = Setup::closed().start().await;
+    for role in ["agent", "egress-proxy"] {
+        let found = inspect(&bottle.container(role)).await;
+        let host = &found["HostConfig"];
+        assert_eq!(host["CapDrop"], json!(["ALL"]), "{role}");
+        assert_eq!(host["CapAdd"], json!(null), "{role}");
+        assert_eq!(host["SecurityOpt"], json!(["no-new-privileges"]), "{role}");
+        assert_eq!(host["Privileged"], json!(false), "{role}");
+        assert!(host["PidsLimit"].as_i64().is_some_and(|limit| limit > 0), "{role}");
+        assert!(host["Memory"].as_i64().is_some_and(|limit| limit > 0), "{role}");
+        assert_eq!(found["Mounts"], json!([]), "{role}");
+        assert!(matches!(&host["PortBindings"], Value::Null) || host["PortBindings"] == json!({}), "{role}");
+        let user = found["Config"]["User"].as_str().unwrap_or_default();
+        assert!(!matches!(user.split(':').next(), None | Some("" | "0" | "root")), "{role} runs as `{user}`");
+    }
+    let proxy = inspect(&bottle.container("egress-proxy")).await;
+    assert_eq!(proxy["HostConfig"]["ReadonlyRootfs"], json!(true));
+    assert!(bottle.exit(0).await.status.success());
+}
+
+#[tokio::test]
+async fn the_agent_has_no_capability_and_can_gain_none() {
+    let mut bottle = Setup::closed().start().await;
+    let status = bottle.sh("grep -E '^(Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs|Uid)' /proc/self/status").await;
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert!(status.contains(&format!("{set}:\t0000000000000000")), "{status}");
+    }
+    assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+    assert!(!status.contains("Uid:\t0"), "{status}");
+    assert_eq!(bottle.sh("ls /var/run/docker.sock /run/docker.sock 2>/dev/null").await, "");
+    assert!(bottle.exit(0).await.status.success());
+}
+
+#[tokio::test]
+async fn an_image_that_runs_as_root_is_refused() {
+    let image = crate::engine::agent_image().await;
+    let rooted = "claude-bottle-test-rooted:latest";
+    crate::engine::build(&format!("FROM {image}\nUSER root\n"), rooted).await;
+    let ended = Setup::closed().image(rooted).run(&["-c", "true"]).await;
+    assert_eq!(ended.status.code(), Some(125));
+    assert!(ended.stderr.contains("runs as root"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("hint: end its Dockerfile with `USER"), "{}", ended.stderr);
+    crate::engine::docker(&["image", "rm", rooted]).await;
+}

@@ -1,0 +1,65 @@
+//! The engine as its own client tells it; the tests' second opinion on what `bottle` did.
+
+use std::process::Output;
+
+use serde_json::Value;
+use tokio::process::Command;
+
+/// Runs the docker client; panics with its words when it fails.
+pub(crate) async fn docker(arguments: &[&str]) -> String {
+    let output = run(arguments).await;
+    assert!(output.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Everything a container wrote, both streams.
+pub(crate) async fn logs(container: &str) -> String {
+    let output = run(&["logs", container]).await;
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+async fn run(arguments: &[&str]) -> Output {
+    let output = Command::new("docker").args(arguments).kill_on_drop(true).output().await;
+    output.expect("no `docker` on this machine: run `scripts/engine`")
+}
+
+pub(crate) async fn inspect(thing: &str) -> Value {
+    let found: Vec<Value> = serde_json::from_str(&docker(&["inspect", thing]).await).expect("docker prints JSON");
+    found.into_iter().next().expect("one thing was asked about")
+}
+
+/// The names of all containers and networks of one bottle, running or not.
+pub(crate) async fn belongings(identity: &str) -> Vec<String> {
+    let filter = format!("label=claude-bottle.identity={identity}");
+    let containers = docker(&["ps", "-a", "--filter", &filter, "--format", "{{.Names}}"]).await;
+    let networks = docker(&["network", "ls", "--filter", &filter, "--format", "{{.Name}}"]).await;
+    containers.lines().chain(networks.lines()).map(str::to_owned).collect()
+}
+
+/// The host's own address on the engine's default bridge: where containers that may get out find this machine.
+pub(crate) async fn host_address() -> String {
+    gateway("bridge").await
+}
+
+/// A network's gateway; by convention the first of its addresses where the engine does not say.
+pub(crate) async fn gateway(network: &str) -> String {
+    let format = "{{with index .IPAM.Config 0}}{{or .Gateway .Subnet}}{{end}}";
+    let said = docker(&["network", "inspect", network, "--format", format]).await;
+    match said.split_once(".0/") {
+        Some((prefix, _)) => format!("{prefix}.1"),
+        None => said,
+    }
+}
+
+/// The agent image that `scripts/base-image` made.
+pub(crate) async fn agent_image() -> String {
+    let images = docker(&["image", "ls", "claude-bottle-slim", "--format", "{{.Repository}}:{{.Tag}}"]).await;
+    images.lines().next().expect("no agent image: run `scripts/base-image` (`make test` does)").to_owned()
+}
+
+/// Builds an image from a Dockerfile that needs no other file.
+pub(crate) async fn build(dockerfile: &str, image: &str) {
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    std::fs::write(folder.path().join("Dockerfile"), dockerfile).expect("a file in a temporary folder");
+    docker(&["build", "-q", "-t", image, &folder.path().to_string_lossy()]).await;
+}

@@ -1,0 +1,89 @@
+//! The agent on a real terminal: a pseudo-terminal of `script`, whose other end the test holds.
+
+use std::process::Stdio;
+
+use harness::within;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use crate::bottle::{self, Setup};
+
+/// `bottle start` on a terminal of 33 rows and 101 columns.
+struct Terminal {
+    child: Child,
+    keys: ChildStdin,
+    screen: ChildStdout,
+    seen: String,
+    _setup: Setup,
+}
+
+impl Terminal {
+    async fn open(command: &str) -> Self {
+        let setup = Setup::closed().frontmatter_with_command("egress_proxy: {defaults: off}", command);
+        let bottle = setup.command(&[]).await;
+        let bottle = bottle.as_std();
+        let line = format!(
+            "tty; stty rows 33 cols 101; {} start test --yes --dlp builtin; echo \"code=$?\"; stty -a | grep -o -- '-\\?icanon'",
+            bottle::path().display()
+        );
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]).env_clear().kill_on_drop(true);
+        script.envs(bottle.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        script.env("TERM", "xterm").env("SHELL", "/bin/sh");
+        script.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = script.spawn().expect("no `script` on this machine: install bsdutils");
+        let keys = child.stdin.take().expect("stdin is piped");
+        let screen = child.stdout.take().expect("stdout is piped");
+        Self { child, keys, screen, seen: String::new(), _setup: setup }
+    }
+
+    /// Reads on until the screen shows this; everything up to it.
+    async fn until(&mut self, words: &str) -> String {
+        let mut buffer = [0; 4096];
+        while !self.seen.contains(words) {
+            let count = within(words, self.screen.read(&mut buffer)).await.expect("the screen is readable");
+            assert!(count > 0, "no `{words}` in {}", self.seen);
+            self.seen += &String::from_utf8_lossy(&buffer[..count]);
+        }
+        let end = self.seen.find(words).map_or(0, |at| at + words.len());
+        self.seen.drain(..end).collect()
+    }
+
+    async fn keys(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).await.expect("the terminal takes keys");
+    }
+}
+
+#[tokio::test]
+async fn the_agent_has_the_terminals_size_keys_and_signals() {
+    let mut terminal = Terminal::open("[bash, --norc]").await;
+    let own = terminal.until("\n").await.trim().to_owned();
+    terminal.until("bash-5").await;
+
+    terminal.keys("stty size\r").await;
+    terminal.until("33 101").await;
+
+    // Ctrl-C reaches the agent's foreground program, not `bottle`.
+    terminal.keys("echo wait$((1+1)); cat\r").await;
+    terminal.until("wait2").await;
+    terminal.keys("\u{3}").await;
+    terminal.until("bash-5").await;
+    terminal.keys("echo alive$((40+2))\r").await;
+    terminal.until("alive42").await;
+
+    // A new size is told while the agent runs.
+    terminal.keys("trap 'stty size' WINCH; echo armed$((1+1)); while :; do read -rt 60 line; done\r").await;
+    terminal.until("armed2").await;
+    let resized = Command::new("stty").args(["-F", &own, "rows", "44", "cols", "122"]).status().await.unwrap();
+    assert!(resized.success());
+    terminal.until("44 122").await;
+    terminal.keys("\u{3}").await;
+    terminal.until("bash-5").await;
+    terminal.keys("exit 7\r").await;
+
+    // The agent's code is passed on, and the terminal is as it was.
+    terminal.until("code=7").await;
+    let rest = terminal.until("icanon").await;
+    assert!(!rest.contains("-icanon"), "{rest}");
+    within("the end of the terminal", terminal.child.wait()).await.unwrap();
+}
