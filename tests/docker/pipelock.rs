@@ -38,7 +38,9 @@ impl Place {
     /// Posts JSON; the status and the answer's content.
     async fn post(&mut self, content: &str) -> String {
         let url = self.origin.url("/");
-        self.bottle.sh(&format!("curl -sS -w '\\n%{{http_code}}' -H 'Content-Type: application/json' -d '{content}' {url}")).await
+        self.bottle
+            .sh(&format!("curl -sS -w '\\n%{{http_code}}' -H 'Content-Type: application/json' -d '{content}' {url}"))
+            .await
     }
 }
 
@@ -75,7 +77,8 @@ async fn pipelock_is_on_the_inspection_network_only_and_the_agent_does_not_reach
     let names: Vec<&String> = networks.keys().collect();
     assert_eq!(names, [&format!("claude-bottle-inspect-{}", place.bottle.identity)]);
     let address = networks[names[0]]["IPAddress"].as_str().unwrap();
-    let around = format!("curl -sS -o /dev/null --noproxy '*' --max-time 3 http://{address}:8888/health && echo reached");
+    let around =
+        format!("curl -sS -o /dev/null --noproxy '*' --max-time 3 http://{address}:8888/health && echo reached");
     assert!(!place.bottle.sh(&around).await.contains("reached"));
     // Nor through the proxy.
     let through = format!("curl -sS -o /dev/null -w '%{{http_code}}' http://{address}:8888/health");
