@@ -23,6 +23,7 @@ use crate::{
     own_fields::{self, OwnField},
     policy::Table,
     record::Recording,
+    respond,
     scan::stream::{ScanError, Scanned},
 };
 
@@ -171,7 +172,8 @@ pub struct Received {
 
 impl Received {
     pub fn new(body: Incoming, recording: Arc<Recording>, table: Arc<Table>) -> Self {
-        Self { body, recording, table, stop: Stop::default() }
+        let stop = Stop { reason: Arc::default(), recording: recording.clone() };
+        Self { body, recording, table, stop }
     }
 
     /// Where to read why this content stopped.
@@ -219,9 +221,13 @@ fn judged_trailers(mut trailers: HeaderMap, table: &Table) -> Result<HeaderMap, 
     Ok(trailers)
 }
 
-/// Why content stopped on its way out. It is told beside the body, for an HTTP library may swallow a body's own error.
-#[derive(Clone, Default)]
-pub struct Stop(Arc<Mutex<Option<ExchangeError>>>);
+/// Why content stopped on its way out. It is told beside the body, for an HTTP library may swallow a body's own error;
+/// and written down at once, for the answer may be on its way to the client already.
+#[derive(Clone)]
+pub struct Stop {
+    reason: Arc<Mutex<Option<ExchangeError>>>,
+    recording: Arc<Recording>,
+}
 
 impl Stop {
     /// The reason, once.
@@ -231,11 +237,12 @@ impl Stop {
 
     /// Keeps the reason; what the library gets says only that there is one.
     fn put(&self, reason: ExchangeError) -> BodyError {
+        respond::end(&reason, &self.recording);
         *self.lock() = Some(reason);
         "the content was stopped".into()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<ExchangeError>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

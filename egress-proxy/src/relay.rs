@@ -70,7 +70,12 @@ impl Relay {
 
     fn finish(&mut self) {
         self.ended = true;
-        self.recording.note(|draft| draft.outcome = Outcome::Completed);
+        self.recording.note(|draft| {
+            // What stopped the request's content stands, even where the origin did not wait for it.
+            if draft.outcome == Outcome::Aborted {
+                (draft.outcome, draft.by, draft.error, draft.reason) = (Outcome::Completed, None, None, None);
+            }
+        });
         if let Some(lease) = self.lease.take() {
             lease.give_back();
         }
@@ -80,6 +85,9 @@ impl Relay {
         self.ended = true;
         self.lease = None;
         self.recording.note(|draft| {
+            if draft.outcome != Outcome::Aborted || draft.error.is_some() {
+                return;
+            }
             draft.outcome = Outcome::Failed;
             draft.by = Some("egress-proxy");
             draft.error = Some(token);

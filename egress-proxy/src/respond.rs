@@ -28,18 +28,8 @@ struct Answer {
 /// Answers an exchange that failed or was refused, and writes the reason into its record.
 pub fn refuse(error: &ExchangeError, recording: &Recording) -> Response<ClientBody> {
     let answer = Answer::of(error);
-    let chain = chain(error);
-    recording.note(|draft| {
-        draft.outcome = answer.outcome;
-        draft.by = Some(answer.by);
-        draft.error = Some(answer.token);
-        draft.reason = Some(chain);
-        draft.status = Some(answer.status);
-        draft.alarm = matches!(error, ExchangeError::CredentialSent(_) | ExchangeError::Denied(Denied::Credential(_)));
-        if let ExchangeError::Scan(finding) = error {
-            draft.findings.push(finding.clone());
-        }
-    });
+    write_down(error, &answer, recording);
+    recording.note(|draft| draft.status = Some(answer.status));
     let word = match answer.outcome {
         Outcome::Blocked => "blocked",
         Outcome::Denied => "refused",
@@ -48,6 +38,26 @@ pub fn refuse(error: &ExchangeError, recording: &Recording) -> Response<ClientBo
     let body = format!("{word} by {}: {}\nrecord: {}\n", answer.by, answer.text, recording.id);
     recording.count_response(body.len());
     text(answer.status, body)
+}
+
+/// Writes into the record why an exchange ended whose answer was under way already: the client keeps what it has.
+pub fn end(error: &ExchangeError, recording: &Recording) {
+    write_down(error, &Answer::of(error), recording);
+}
+
+fn write_down(error: &ExchangeError, answer: &Answer, recording: &Recording) {
+    recording.note(|draft| {
+        draft.outcome = answer.outcome;
+        draft.by = Some(answer.by);
+        draft.error = Some(answer.token);
+        draft.reason = Some(chain(error));
+        draft.alarm = matches!(error, ExchangeError::CredentialSent(_) | ExchangeError::Denied(Denied::Credential(_)));
+        if let ExchangeError::Scan(finding) = error
+            && !draft.findings.contains(finding)
+        {
+            draft.findings.push(finding.clone());
+        }
+    });
 }
 
 /// A plain text response of the proxy's own.
