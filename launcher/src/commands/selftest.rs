@@ -127,4 +127,4 @@ fn as_json(results: &[Outcome]) -> serde_json::Value {
     results.iter().map(row).collect()
 }
 
-const AT_A_TIME: usize = 8;
+const AT_A_TIME: usize = 16;

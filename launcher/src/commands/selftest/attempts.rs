@@ -1,7 +1,7 @@
 //! The attempts, as data: what is tried, by which script, and how it is judged. Scripts run under bash with [`TOOLS`] before
 //! them; what they print got through.
 
-use shared::authority::HostPattern;
+use shared::authority::{Host, HostPattern};
 use shared::routes::{PathRule, PathRules, Ports, Route, ScanMode};
 
 use super::judge::Judge;
@@ -21,6 +21,8 @@ pub(super) struct Attempt {
 pub(super) struct Targets {
     /// A granted host that is scanned.
     host: Option<String>,
+    /// A public host that is not granted.
+    foreign: Option<&'static str>,
     /// `HOST` and a granted prefix of it, ending in a slash.
     prefix: Option<(String, String)>,
     /// The built-in scan or pipelock looks at what leaves.
@@ -33,7 +35,12 @@ impl Targets {
             HostPattern::Exact(host) if route.ports == Ports::Default => Some(host.to_string()),
             HostPattern::Exact(_) | HostPattern::Wildcard(_) => None,
         };
-        let mut targets = Self { is_guarded: plan.dlp.scans() || plan.dlp.asks_pipelock(), ..Self::default() };
+        let ungranted = |name: &&str| name.parse().is_ok_and(|host: Host| plan.egress.routes.find(&host).is_none());
+        let mut targets = Self {
+            foreign: FOREIGN.into_iter().find(ungranted),
+            is_guarded: plan.dlp.scans() || plan.dlp.asks_pipelock(),
+            ..Self::default()
+        };
         for route in plan.egress.routes.iter() {
             let Some(host) = exact(route) else { continue };
             if let (None, PathRules::Prefixes(rules)) = (&targets.prefix, &route.paths)
@@ -58,9 +65,15 @@ impl Targets {
             (Aim::Prefix, _, Some((host, prefix))) => script.replace("@HOST@", host).replace("@PREFIX@", prefix),
             (Aim::Prefix, _, None) => return Err("no route has a `path_allowlist`"),
         };
-        Ok(format!("{TOOLS}{script}"))
+        match self.foreign {
+            Some(foreign) => Ok(format!("{TOOLS}{}", script.replace("@FOREIGN@", foreign))),
+            None if script.contains("@FOREIGN@") => Err("the bottle grants every host that would be tried"),
+            None => Ok(format!("{TOOLS}{script}")),
+        }
     }
 }
+
+const FOREIGN: [&str; 3] = ["example.com", "example.org", "example.net"];
 
 fn is_below(rule: &PathRule) -> bool {
     matches!(rule, PathRule::Prefix(path) if path.len() > 1 && path.ends_with('/'))
@@ -149,11 +162,11 @@ const ROWS: &[Row] = {
             Silence,
             "need curl; NO_PROXY='*' no_proxy='*' curl -sS -m 5 https://@HOST@/ 2>/dev/null",
         ),
-        ("proxy", "a host without a route", Anywhere, Refusal, "web https://example.com/"),
-        ("proxy", "the same in clear", Anywhere, Refusal, "web http://example.com/"),
+        ("proxy", "a host without a route", Anywhere, Refusal, "web https://@FOREIGN@/"),
+        ("proxy", "the same in clear", Anywhere, Refusal, "web http://@FOREIGN@/"),
         ("proxy", "an address", Anywhere, Refusal, "web https://1.1.1.1/"),
         ("proxy", "an IPv6 address", Anywhere, Refusal, "web -g 'https://[2606:4700:4700::1111]/'"),
-        ("proxy", "DNS over HTTPS", Anywhere, Refusal, "web 'https://dns.google/resolve?name=example.com'"),
+        ("proxy", "DNS over HTTPS", Anywhere, Refusal, "web 'https://dns.google/resolve?name=@FOREIGN@'"),
         ("proxy", "metadata through the proxy", Anywhere, Refusal, "web http://169.254.169.254/latest/meta-data/"),
         ("proxy", "metadata by name", Anywhere, Refusal, "web http://metadata.google.internal/"),
         ("proxy", "its own loopback", Anywhere, Refusal, "web http://127.0.0.1:9097/"),
@@ -167,9 +180,9 @@ const ROWS: &[Row] = {
             "SNI is not the CONNECT target",
             Host,
             Refusal,
-            "web --connect-to example.com:443:@HOST@:443 https://example.com/",
+            "web --connect-to @FOREIGN@:443:@HOST@:443 https://@FOREIGN@/",
         ),
-        ("proxy", "Host is not the CONNECT target", Host, Refusal, "web -H 'Host: example.com' https://@HOST@/"),
+        ("proxy", "Host is not the CONNECT target", Host, Refusal, "web -H 'Host: @FOREIGN@' https://@HOST@/"),
         ("proxy", "the inspection's own field", Host, Refusal, "web -H 'X-Exchange: 1' https://@HOST@/"),
         ("proxy", "a method nobody registered", Host, Refusal, "web -X SELFTEST https://@HOST@/"),
         ("git", "git push over HTTPS", Host, Refusal, "web -X POST https://@HOST@/a.git/git-receive-pack"),
@@ -195,28 +208,28 @@ const ROWS: &[Row] = {
             "length and chunks at once",
             Anywhere,
             Silence,
-            r"raw 'POST http://example.com/ HTTP/1.1\r\nHost: example.com\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG'",
+            r"raw 'POST http://@FOREIGN@/ HTTP/1.1\r\nHost: @FOREIGN@\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG'",
         ),
         (
             "framing",
             "two lengths",
             Anywhere,
             Silence,
-            r"raw 'POST http://example.com/ HTTP/1.1\r\nHost: example.com\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab'",
+            r"raw 'POST http://@FOREIGN@/ HTTP/1.1\r\nHost: @FOREIGN@\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab'",
         ),
         (
             "framing",
             "two hosts",
             Host,
             Silence,
-            r"raw 'GET http://example.com/ HTTP/1.1\r\nHost: @HOST@\r\nHost: example.com\r\nConnection: close\r\n\r\n'",
+            r"raw 'GET http://@FOREIGN@/ HTTP/1.1\r\nHost: @HOST@\r\nHost: @FOREIGN@\r\nConnection: close\r\n\r\n'",
         ),
         (
             "framing",
             "a granted host as user information",
             Host,
             Silence,
-            r"raw 'GET http://@HOST@@example.com/ HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n'",
+            r"raw 'GET http://@HOST@@@FOREIGN@/ HTTP/1.1\r\nHost: @FOREIGN@\r\nConnection: close\r\n\r\n'",
         ),
         (
             "content",
@@ -339,7 +352,7 @@ mod tests {
 
     #[test]
     fn at_least_forty_attempts_need_no_luck() {
-        let targets = Targets::default();
+        let targets = Targets { foreign: Some("example.com"), ..Targets::default() };
         assert!(all(&targets).iter().filter(|attempt| attempt.script.is_ok()).count() >= 40);
         assert!(all(&targets).iter().any(|attempt| attempt.script.is_err()));
     }
@@ -348,12 +361,13 @@ mod tests {
     fn every_name_is_aimed() {
         let targets = Targets {
             host: Some("a.example".to_owned()),
+            foreign: Some("example.com"),
             prefix: Some(("b.example".to_owned(), "/p/".to_owned())),
             is_guarded: true,
         };
         for attempt in all(&targets) {
             let script = attempt.script.unwrap();
-            assert!(!script.contains("@HOST@") && !script.contains("@PREFIX@"), "{}", attempt.name);
+            assert!(["@HOST@", "@PREFIX@", "@FOREIGN@"].iter().all(|name| !script.contains(name)), "{}", attempt.name);
         }
     }
 
