@@ -70,6 +70,13 @@ impl Setup {
 
     /// The command line of `bottle start`, in the environment of this setup.
     pub(crate) async fn command(&self, agent_arguments: &[&str]) -> Command {
+        let mut command = self.verb(&["start", "test", "--yes"]).await;
+        command.args(&self.arguments).arg("--").args(agent_arguments);
+        command
+    }
+
+    /// The command line of any verb, in the environment of this setup.
+    pub(crate) async fn verb(&self, words: &[&str]) -> Command {
         for (folder, content) in [("agents", "---\nbottle: test\n---\nBe good.\n"), ("bottles", &self.bottle)] {
             fs::create_dir_all(self.home.path().join(folder)).expect("a folder in a temporary folder");
             fs::write(self.home.path().join(folder).join("test.md"), content).expect("a manifest");
@@ -80,7 +87,7 @@ impl Setup {
         };
         let mut command = program(self.home.path());
         command.env("CLAUDE_BOTTLE_IMAGE", image).envs(self.variables.iter().map(|(name, value)| (name, value)));
-        command.args(["start", "test", "--yes"]).args(&self.arguments).arg("--").args(agent_arguments);
+        command.args(words);
         command
     }
 

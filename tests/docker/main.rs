@@ -9,4 +9,5 @@ mod lifecycle;
 #[cfg(feature = "real-pipelock")]
 mod pipelock;
 mod secrets;
+mod selftest;
 mod terminal;
