@@ -1,7 +1,9 @@
 //! `bottle selftest`: our own acceptance test, and the proof that it sees a hole.
 
-use harness::within;
+use std::time::Duration;
+
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::bottle::Setup;
 
@@ -9,7 +11,7 @@ use crate::bottle::Setup;
 async fn selftest(frontmatter: &str) -> (Vec<(String, String)>, Option<i32>) {
     let setup = Setup::new(frontmatter).variable("NOTES", "a-credential-of-this-test");
     let mut command = setup.verb(&["selftest", "test", "--dlp", "builtin", "--json"]).await;
-    let output = within("the end of `bottle selftest`", command.output()).await.expect("a built `bottle`");
+    let output = timeout(DEADLINE, command.output()).await.expect("an end in time").expect("a built `bottle`");
     let sheet: Vec<Value> = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
     let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
@@ -40,3 +42,6 @@ async fn a_hole_is_seen() {
     assert!(through.iter().any(|attempt| attempt.starts_with("DNS over HTTPS: ")), "{through:?}");
     assert_eq!(code, Some(1));
 }
+
+/// Dozens of attempts, many of which wait for an answer that does not come.
+const DEADLINE: Duration = Duration::from_secs(180);
