@@ -5,7 +5,7 @@ use harness::h1::from_latin1;
 use crate::Stage;
 
 /// To the proxy itself. What is closed without words is what the HTTP library found unparsable.
-const OUTSIDE: [&str; 16] = [
+const OUTSIDE: [&str; 17] = [
     "GET / HTTP/1.1\r\nHost: api.localhost\r\n\r\n",
     "CONNECT / HTTP/1.1\r\nHost: x\r\n\r\n",
     "CONNECT api.localhost HTTP/1.1\r\nHost: api.localhost\r\n\r\n",
@@ -22,10 +22,11 @@ const OUTSIDE: [&str; 16] = [
     "GET http://user:password@api.localhost/ HTTP/1.1\r\nHost: api.localhost\r\n\r\n",
     "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}\r\n\r\n",
     "one two three four\r\n\r\n",
+    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 ];
 
 /// Inside a tunnel for the origin, `AUTHORITY` standing for it.
-const INSIDE: [&str; 9] = [
+const INSIDE: [&str; 17] = [
     "GET / HTTP/1.1\r\nHost: AUTHORITY\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "POST / HTTP/1.1\r\nHost: AUTHORITY\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
     "POST / HTTP/1.1\r\nHost: AUTHORITY\r\nContent-Length: -1\r\n\r\n",
@@ -34,6 +35,14 @@ const INSIDE: [&str; 9] = [
     "GET / HTTP/1.1\r\nHost: AUTHORITY\r\nX-Bad Name: 1\r\n\r\n",
     "GET / HTTP/1.1\r\nHost: AUTHORITY\r\nX: a\r\n folded\r\n\r\n",
     "GET / HTTP/9.9\r\nHost: AUTHORITY\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: user@AUTHORITY\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: AUTHORITY, other.localhost\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost:\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: AUTHORITY/path\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: AUTHORITY\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: AUTHORITY\r\nTransfer-Encoding: xchunked\r\nContent-Length: 5\r\n\r\nhello",
+    "POST / HTTP/1.1\r\nHost: AUTHORITY\r\nContent-Length : 5\r\n\r\nhello",
+    "GET / HTTP/1.1\r\nHost: AUTHORITY\r\nX: a\u{0}b\r\n\r\n",
     "GET user:p@ss HTTP/1.1\r\nHost: AUTHORITY\r\n\r\n",
 ];
 

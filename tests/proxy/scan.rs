@@ -1,10 +1,14 @@
 //! The built-in scan at work in the proxy: what it finds does not leave, wherever it stands.
 
+use std::io::Write;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use harness::client::{get, post, with};
 use harness::h1::find;
+use harness::proxy::{Proxy, Setup};
 use http::{HeaderMap, HeaderValue, Request};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -14,11 +18,22 @@ use crate::{AWS_KEY, Stage, says};
 
 type Place = fn(&Stage) -> Request<harness::origin::Content>;
 
-const PLACES: [(&str, Place); 9] = [
+const PLACES: [(&str, Place); 12] = [
     ("query", |stage| get(&stage.url(&format!("/echo?k={AWS_KEY}")))),
     ("query, percent-encoded", |stage| get(&stage.url(&format!("/echo?k={}", AWS_KEY.replace('A', "%41"))))),
     ("path", |stage| get(&stage.url(&format!("/{AWS_KEY}/x")))),
     ("field value", |stage| with(get(&stage.url("/echo")), "x-other", AWS_KEY)),
+    ("cookie", |stage| with(get(&stage.url("/echo")), "cookie", &format!("theme=dark; k={AWS_KEY}"))),
+    ("gzip", |stage| {
+        let mut coder = GzEncoder::new(Vec::new(), Compression::default());
+        coder.write_all(format!("key: {AWS_KEY}").as_bytes()).expect("memory takes everything");
+        let coded = coder.finish().expect("memory takes everything");
+        with(post(&stage.url("/echo"), coded), "content-encoding", "gzip")
+    }),
+    ("form", |stage| {
+        let content = format!("a=1&k={}", AWS_KEY.replace('K', "%4B"));
+        with(post(&stage.url("/echo"), content), "content-type", "application/x-www-form-urlencoded")
+    }),
     ("user agent", |stage| with(get(&stage.url("/echo")), "user-agent", AWS_KEY)),
     ("text", |stage| with(post(&stage.url("/echo"), format!("key: {AWS_KEY}\n")), "content-type", "text/plain")),
     ("untyped content", |stage| post(&stage.url("/echo"), AWS_KEY)),
@@ -46,6 +61,15 @@ async fn a_secret_is_blocked_wherever_it_stands() {
         assert!(!record["findings"].as_array().expect("findings").is_empty(), "{place}: {record}");
         stage.origin.saw_nothing();
     }
+}
+
+#[tokio::test]
+async fn a_secret_in_a_label_of_the_host_is_blocked_before_it_is_looked_up() {
+    let table = harness::proxy::routes([r#"host: "*.wild.invalid""#]);
+    let mut proxy = Proxy::start(Setup::new(&table)).await;
+    let label: String = AWS_KEY.bytes().map(|byte| format!("{byte:02x}")).collect();
+    proxy.client().get(&format!("https://{label}.wild.invalid/")).await.says(403, &["scan"]);
+    says(&proxy.exchange().await, json!({"outcome": "blocked", "by": "scan"}));
 }
 
 #[tokio::test]
