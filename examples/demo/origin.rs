@@ -1,11 +1,13 @@
 //! The demo's origin server: HTTPS with a CA of its own. It answers whoever brings the right credential and says on stderr
-//! what it saw of each request. `demo-origin ADDRESS:PORT CA-FILE` writes the CA's certificate to CA-FILE, then its own
-//! port to stdout (port 0 takes a free one), and serves until it is killed. `DEMO_TOKEN` is the credential.
+//! what it saw of each request. `demo-origin ADDRESS:PORT FOLDER` keeps its CA in FOLDER, so that the next demo finds the
+//! same (`origin-ca.pem`, and the key beside it), writes its own port to stdout (port 0 takes a free one), and serves until it is
+//! killed. `DEMO_TOKEN` is the credential.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // telling is what it is for
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -27,11 +29,10 @@ use tokio_rustls::TlsAcceptor;
 async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let address: SocketAddr = arguments.next().context("no ADDRESS:PORT")?.parse()?;
-    let ca_file = arguments.next().context("no CA-FILE")?;
+    let folder = PathBuf::from(arguments.next().context("no FOLDER")?);
     let credential: Arc<str> = format!("Bearer {}", std::env::var("DEMO_TOKEN").context("no DEMO_TOKEN")?).into();
 
-    let authority = CertificateAuthority::create(OffsetDateTime::now_utc(), Duration::days(1))?;
-    std::fs::write(&ca_file, authority.cert_pem()).with_context(|| ca_file.clone())?;
+    let authority = authority(&folder).with_context(|| format!("cannot keep a CA in {}", folder.display()))?;
     let acceptor = acceptor(&authority, address)?;
     let listener = TcpListener::bind(address).await.with_context(|| address.to_string())?;
     println!("{}", listener.local_addr()?.port());
@@ -45,6 +46,20 @@ async fn main() -> anyhow::Result<()> {
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
+}
+
+fn authority(folder: &Path) -> anyhow::Result<CertificateAuthority> {
+    let (cert_file, key_file) = (folder.join("origin-ca.pem"), folder.join("origin-ca-key.pem"));
+    let now = OffsetDateTime::now_utc();
+    if let (Ok(cert), Ok(key)) = (std::fs::read_to_string(&cert_file), std::fs::read_to_string(&key_file))
+        && let Ok(authority) = CertificateAuthority::load(&cert, &key, now)
+    {
+        return Ok(authority);
+    }
+    let authority = CertificateAuthority::create(now, Duration::days(90))?;
+    std::fs::write(key_file, authority.key_pem())?;
+    std::fs::write(cert_file, authority.cert_pem())?;
+    Ok(authority)
 }
 
 fn acceptor(authority: &CertificateAuthority, address: SocketAddr) -> anyhow::Result<TlsAcceptor> {

@@ -16,9 +16,10 @@ try() {
     for word in "$@"; do
         case $word in *[!A-Za-z0-9:/._=-]*) printf " '%s'" "$word" ;; *) printf ' %s' "$word" ;; esac
     done
+    printf '\n'
     answer=$(curl -sS -m 20 -w '\n%{http_code}' "$@" 2>&1)
     status=$(printf '%s' "$answer" | tail -n 1)
-    printf '\n   ← %s  %s\n' "$status" "$(printf '%s' "$answer" | sed '$d' | tr '\n' ' ' | cut -c1-400)"
+    printf '   ← %s  %s\n' "$status" "$(printf '%s' "$answer" | sed '$d' | tr '\n' ' ' | cut -c1-400)"
     if [ "$status" != "$wanted" ]; then
         note "THIS IS NOT AS TOLD: expected $wanted"
         wrong=$((wrong + 1))
