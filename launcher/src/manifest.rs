@@ -175,9 +175,25 @@ impl<'h> Manifests<'h> {
 
     fn read(&self, path: &Path) -> Result<Arc<Source>, ManifestError> {
         let shown = self.host.shorten(path);
-        let text =
-            fs::read_to_string(path).map_err(|source| ManifestError::Unreadable { file: shown.clone(), source })?;
+        let unreadable = |source| ManifestError::Unreadable { file: shown.clone(), source };
+        if self.leads_out(path).map_err(unreadable)? {
+            return Err(ManifestError::Elsewhere { file: shown });
+        }
+        let facts = fs::metadata(path).map_err(unreadable)?;
+        if !facts.is_file() || facts.len() > LONGEST {
+            return Err(ManifestError::NoText { file: shown });
+        }
+        let text = fs::read_to_string(path).map_err(unreadable)?;
         Ok(Source::new(path, shown, text)?)
+    }
+
+    /// Whether a file of the working directory is somewhere else: a link of a cloned repository could carry a file of the
+    /// host into the bottle, as the agent's prompt.
+    fn leads_out(&self, path: &Path) -> io::Result<bool> {
+        if !path.starts_with(self.local()) || path.starts_with(self.host.home.path()) {
+            return Ok(false);
+        }
+        Ok(!path.canonicalize()?.starts_with(self.host.folder.canonicalize()?))
     }
 
     fn files_in(&self, folder: &Path) -> Vec<AgentFile> {
@@ -198,6 +214,10 @@ impl<'h> Manifests<'h> {
 pub enum ManifestError {
     #[error(transparent)]
     Invalid(#[from] InvalidManifest),
+    #[error("`{file}` leads out of the working directory")]
+    Elsewhere { file: String },
+    #[error("`{file}` is no text file of at most 1 MiB")]
+    NoText { file: String },
     #[error("`{file}` is in the old format, which is no longer read")]
     OldFormat { file: String },
     #[error("no agent `{name}`")]
@@ -216,7 +236,10 @@ impl Explain for ManifestError {
 
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::Invalid(_) => vec![],
+            Self::Invalid(_) | Self::NoText { .. } => vec![],
+            Self::Elsewhere { .. } => {
+                vec!["put the file itself there, or move it to `~/.claude-bottle/agents`".to_owned()]
+            }
             Self::OldFormat { .. } => vec![
                 "each bottle and each agent is a Markdown file now: `bottles/NAME.md`, `agents/NAME.md`".to_owned(),
                 "`bottle init` writes a first pair".to_owned(),
@@ -253,5 +276,7 @@ fn empty(hint: &str) -> Diagnostic {
     let message = "the frontmatter is empty".to_owned();
     Diagnostic { line, column: 1, length: 1, message, hint: Some(hint.to_owned()) }
 }
+
+const LONGEST: u64 = 1 << 20;
 
 const OLD_MANIFEST: &str = "claude-bottle.json";

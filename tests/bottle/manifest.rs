@@ -203,3 +203,28 @@ fn a_broken_agent_does_not_block_another() {
     assert!(context.run(&["start", "impl", "--dry-run"]).starts_with("exit code: 0\n"));
     assert_outcome!(context.run(&["list"]));
 }
+
+#[test]
+fn an_agent_of_the_working_directory_cannot_lead_out_of_it() {
+    let context = Context::with_agent();
+    context.write("user/private.md", "---\nbottle: dev\n---\n\nwhat nobody else may read\n");
+    context.write("work/.claude-bottle/agents/own.md", "---\nbottle: dev\n---\n");
+    let link = context.path("work/.claude-bottle/agents/thief.md");
+    std::os::unix::fs::symlink(context.path("user/private.md"), link).expect("a link");
+    assert_outcome!(context.run(&["start", "thief", "--dry-run"]));
+    assert!(context.run(&["start", "own", "--dry-run"]).starts_with("exit code: 0\n"));
+
+    context.write("user/notes/thief.md", "---\nbottle: dev\n---\n\nwhat nobody else may read\n");
+    let agents = context.path("work/.claude-bottle/agents");
+    std::fs::remove_dir_all(&agents).expect("a folder");
+    std::os::unix::fs::symlink(context.path("user/notes"), agents).expect("a link");
+    assert!(context.run(&["start", "thief", "--dry-run"]).contains("leads out of the working directory"));
+}
+
+#[test]
+fn a_file_without_end_is_no_manifest() {
+    let context = Context::with_agent();
+    std::os::unix::fs::symlink("/dev/zero", context.path("user/.claude-bottle/agents/zero.md")).expect("a link");
+    context.agent("long", &format!("---\nbottle: dev\n---\n{}", "x".repeat(2 << 20)));
+    assert_outcome!(format!("{}{}", context.run(&["info", "zero"]), context.run(&["info", "long"])));
+}
