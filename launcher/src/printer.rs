@@ -1,5 +1,6 @@
 //! Who hears what: data goes to stdout, everything else to stderr. The only place that writes to either.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write as _};
 
@@ -16,7 +17,7 @@ pub enum Printer {
 impl Printer {
     /// Data that was asked for. A reader that left (broken pipe) is no error.
     pub fn data(self, text: &str) {
-        let _ = io::stdout().lock().write_all(text.as_bytes());
+        let _ = io::stdout().lock().write_all(harmless(text).as_bytes());
     }
 
     /// One line about what is being done, for the human.
@@ -29,8 +30,17 @@ impl Printer {
     /// What must be heard whatever the mode: warnings, errors, questions.
     pub fn complain(self, text: &str) {
         let mut stderr = anstream::stderr().lock();
-        let _ = stderr.write_all(styled(text).as_bytes()).and_then(|()| stderr.flush());
+        let _ = stderr.write_all(styled(&harmless(text)).as_bytes()).and_then(|()| stderr.flush());
     }
+}
+
+/// The text without what could drive a terminal or turn its words around: some of it comes from files of a cloned
+/// repository, and from the engine.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let is_harmful = |c: char| {
+        (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if text.contains(is_harmful) { text.replace(is_harmful, "\u{fffd}").into() } else { text.into() }
 }
 
 /// The text with the words coloured that begin its lines. The stream takes the colours out again where nobody wants them:

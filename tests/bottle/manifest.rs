@@ -228,3 +228,15 @@ fn a_file_without_end_is_no_manifest() {
     context.agent("long", &format!("---\nbottle: dev\n---\n{}", "x".repeat(2 << 20)));
     assert_outcome!(format!("{}{}", context.run(&["info", "zero"]), context.run(&["info", "long"])));
 }
+
+#[test]
+fn a_file_cannot_drive_the_terminal() {
+    let context = Context::with_agent();
+    context.agent("evil", "---\nbottle: dev\nskills: [\"\u{1b}]0;owned\u{7}\u{1b}[2J\u{202e}x\"]\n---\n");
+    for verb in [&["list"][..], &["info", "evil"], &["list", "--json"]] {
+        let outcome = context.run(verb);
+        assert!(!outcome.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{outcome:?}");
+    }
+    let outcome = context.run(&["info", "evil"]);
+    assert!(outcome.contains('\u{fffd}') && outcome.contains("owned"), "{outcome}");
+}
