@@ -27,22 +27,18 @@ fn main() {
     let start = Instant::now();
     let scanner = Arc::new(Scanner::builtin());
     println!("rules ready after {:.2} ms", start.elapsed().as_secs_f64() * 1e3);
-    println!("{:?}", scanner.sizes());
     let source = read(&root);
     println!("{} MiB of text below {}", source.len() >> 20, root.display());
     let chat = chat(&source);
     let minified: Vec<u8> = source.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let base64 = BASE64_STANDARD.encode(&source).into_bytes();
-    for (name, material) in
-        [("source text", source), ("chat JSON", chat), ("minified", minified), ("base64", base64)]
-    {
+    for (name, material) in [("source text", source), ("chat JSON", chat), ("minified", minified), ("base64", base64)] {
         if let Some(directory) = env::var_os("SCAN_BENCH_SAVE") {
             let file = Path::new(&directory).join(name.replace(' ', "-"));
             if let Err(error) = fs::write(&file, &material) {
                 println!("cannot write {}: {error}", file.display());
             }
         }
-        scanner.hot(&material);
         measure(&scanner, name, &Bytes::from(material));
     }
 }

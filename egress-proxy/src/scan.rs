@@ -28,7 +28,7 @@ pub mod stream;
 mod tape;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     path::Path,
     sync::{Arc, OnceLock},
 };
@@ -192,35 +192,6 @@ impl Rule {
             matcher: Matcher::Exact(value),
             entropy: None,
             allowlists: Vec::new(),
-        }
-    }
-}
-impl Scanner {
-    #[doc(hidden)]
-    pub fn sizes(&self) -> (usize, usize, usize) {
-        (self.keywords.len(), self.anchors.sizes().0, self.anchors.sizes().1)
-    }
-}
-impl Scanner {
-    #[doc(hidden)]
-    pub fn hot(&self, text: &[u8]) {
-        let mut counts = BTreeMap::new();
-        let mut perhaps = 0;
-        self.anchors.sweep(text, 0, text.len(), |hit| {
-            perhaps += 1;
-            let pattern = self.anchors.pattern(hit);
-            let key = format!(
-                "{} {:?}",
-                String::from_utf8_lossy(&self.keywords[pattern.keyword as usize].keyword.text),
-                pattern.steps()
-            );
-            *counts.entry(key).or_insert(0) += 1;
-        });
-        let mut all: Vec<_> = counts.into_iter().collect();
-        all.sort_by_key(|x: &(String, usize)| std::cmp::Reverse(x.1));
-        eprintln!("{} bytes {} hits", text.len(), perhaps);
-        for (key, count) in all.iter().take(40) {
-            eprintln!("{count} {key}");
         }
     }
 }

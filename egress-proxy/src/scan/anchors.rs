@@ -8,8 +8,6 @@
 //!
 //! It must never miss a pattern: what is not reported here is not looked at by anybody.
 
-use std::collections::HashSet;
-
 use super::{
     encoding::{Encoded, Steps, forms},
     rules::{Case, Keyword},
@@ -18,8 +16,8 @@ use super::{
 
 /// Bytes that decide whether a position is worth a comparison.
 const GRAM: usize = 4;
-/// The bitmap has so many words, as a power of two: 64 KiB, which the processor's nearest caches hold.
-const WORDS: u32 = 13;
+/// The bitmap has so many words, as a power of two: 128 KiB, which a processor's second cache holds.
+const WORDS: u32 = 14;
 const BUCKETS: u32 = 14;
 /// Longest part of a keyword that is looked for.
 const CORE: usize = 16;
@@ -76,7 +74,11 @@ impl Builder {
     pub(super) fn add_keyword(&mut self, index: u32, keyword: &Keyword) -> usize {
         let (start, core) = core(&keyword.text);
         if !keyword.completions.is_empty() {
-            keyword.completions.iter().for_each(|text| self.add_forms(index, text, 1));
+            // Many of them look alike where an encoding cuts their last bits off.
+            let mut all: Vec<Encoded> = keyword.completions.iter().flat_map(|text| forms(text, 1)).collect();
+            all.sort_unstable();
+            all.dedup();
+            all.into_iter().for_each(|form| self.add(index, form, false));
         } else if core.len() < GRAM {
             // Too short to be looked for: with every character that may follow. Enough of them for one layer.
             for next in (0..128_u8).filter(|byte| byte.is_ascii_alphanumeric() || b"_-~:/[".contains(byte)) {
@@ -105,10 +107,7 @@ impl Builder {
         }
     }
 
-    pub(super) fn build(mut self) -> Anchors {
-        // Completions of one keyword look alike where an encoding cuts their last bits off.
-        let mut seen = HashSet::with_capacity(self.patterns.len());
-        self.patterns.retain(|pattern| seen.insert((pattern.keyword, pattern.form)));
+    pub(super) fn build(self) -> Anchors {
         let mut bitmap = Box::new([0_u64; 1 << WORDS]);
         let mut entries = Vec::with_capacity(self.patterns.len() * 2);
         for (index, pattern) in self.patterns.iter().enumerate() {
@@ -217,7 +216,7 @@ impl Place {
     #[inline(always)]
     fn of(gram: u32) -> Place {
         let hash = hash(gram);
-        Place { word: (hash >> (32 - WORDS)) as usize, bits: (hash >> 13 & 63, hash >> 7 & 63) }
+        Place { word: (hash >> (32 - WORDS)) as usize, bits: (hash >> 12 & 63, hash >> 6 & 63) }
     }
 }
 
@@ -269,23 +268,33 @@ fn common_spellings(word: &[u8]) -> Vec<Vec<u8>> {
 
 /// The place of the four bytes that text is least likely to hold.
 fn rarest_gram(bytes: &[u8], fold: bool) -> usize {
-    (0..=bytes.len() - GRAM)
-        .min_by_key(|&at| bytes[at..at + GRAM].iter().map(|byte| commonness(*byte, fold)).sum::<u32>())
-        .unwrap_or(0)
+    let weight = |at: usize| bytes[at..at + GRAM].iter().map(|byte| commonness(*byte, fold)).sum::<u32>();
+    (0..=bytes.len() - GRAM).min_by_key(|at| weight(*at)).unwrap_or(0)
 }
 
 /// A rough rank of how often a byte stands in source text and JSON.
 fn commonness(byte: u8, fold: bool) -> u32 {
-    match byte {
-        b'e' | b't' | b'a' | b'o' | b'i' | b'n' | b's' | b'r' => 12,
-        b' ' | b'0' | b'"' | b'l' | b'd' | b'c' | b'u' | b'p' | b'm' => 9,
-        b'a'..=b'z' => 6,
-        b'_' | b'-' | b'.' | b':' | b'/' | b'1' | b'A' => 5,
-        // A letter that may have either case is two bytes' worth of positions.
-        b'A'..=b'Z' if fold => 6,
-        b'0'..=b'9' => 3,
-        _ => 2,
+    const RANKS: [u8; 256] = ranks();
+    // A letter that may have either case is two bytes' worth of positions.
+    let either = if fold { byte.to_ascii_lowercase() } else { byte };
+    u32::from(RANKS[usize::from(either)])
+}
+
+const fn ranks() -> [u8; 256] {
+    let mut ranks = [2; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        ranks[byte] = match byte as u8 {
+            b'e' | b't' | b'a' | b'o' | b'i' | b'n' | b's' | b'r' => 12,
+            b' ' | b'0' | b'"' | b'l' | b'd' | b'c' | b'u' | b'p' | b'm' => 9,
+            b'a'..=b'z' => 6,
+            b'_' | b'-' | b'.' | b':' | b'/' | b'1' | b'A' => 5,
+            b'0'..=b'9' => 3,
+            _ => 2,
+        };
+        byte += 1;
     }
+    ranks
 }
 
 /// Every way to write four bytes when case does not count; else the one.
@@ -301,9 +310,4 @@ fn spellings(gram: &[u8], fold: bool) -> Vec<u32> {
         }
     }
     all.into_iter().map(u32::from_le_bytes).collect()
-}
-impl Anchors {
-    pub(super) fn sizes(&self) -> (usize, usize) {
-        (self.patterns.len(), self.entries.len())
-    }
 }

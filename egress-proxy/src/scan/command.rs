@@ -2,6 +2,8 @@
 //!
 //! Exit code 0: nothing found; 3: found. Shows the line with a caret under the place, never the match.
 
+mod page;
+
 use std::{
     io::{self, Read, Write},
     path::PathBuf,
@@ -41,6 +43,9 @@ pub struct ScanArgs {
     /// List the rules instead.
     #[arg(long)]
     pub rules: bool,
+    /// With `--rules`: as the page `docs/scan.md`.
+    #[arg(long, requires = "rules")]
+    pub markdown: bool,
 }
 
 /// The part of a request that a text stands for.
@@ -78,7 +83,11 @@ pub fn run(args: &ScanArgs, stdin: &mut dyn Read, out: &mut dyn Write) -> Result
         None => Scanner::builtin(),
     });
     if args.rules {
-        list(&scanner, args.json, out)?;
+        if args.markdown {
+            page::write(&scanner, out)?;
+        } else {
+            list(&scanner, args.json, out)?;
+        }
         return Ok(0);
     }
     let except = scanner.exemptions(&args.except)?;

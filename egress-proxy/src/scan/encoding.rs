@@ -6,11 +6,11 @@
 
 use super::{Layer, search::DEPTH};
 
-/// How far left of a keyword an encoded run is decoded, in encoded units.
-const LEFT: usize = 192;
+/// How far left of a keyword an encoded run is decoded, in encoded characters, so that a rule sees what is before it.
+pub(super) const LEFT: usize = 192;
 
 /// One layer that hides a keyword, with what is needed to undo it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
     /// The keyword begins at this byte of its group of three.
     Base64 {
@@ -22,7 +22,7 @@ pub(super) enum Step {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Endian {
     Little,
     Big,
@@ -38,23 +38,23 @@ impl Step {
     }
 
     /// Decodes what stands around `at`, where a pattern of this form begins: the text, and where the keyword is in it.
-    /// At most `room` bytes after the keyword.
-    pub(super) fn undo(self, text: &[u8], at: usize, room: usize) -> Option<(Vec<u8>, usize)> {
+    /// At most `left` encoded characters before the keyword and `room` bytes after it.
+    pub(super) fn undo(self, text: &[u8], at: usize, left: usize, room: usize) -> Option<(Vec<u8>, usize)> {
         let encoded = match self {
             Step::Base64 { .. } => room.saturating_mul(4) / 3 + 8,
             Step::Hex | Step::Utf16 { .. } => room.saturating_mul(2),
         };
         let text = &text[..text.len().min(at.saturating_add(encoded))];
         match self {
-            Step::Base64 { phase } => undo_base64(text, at, phase),
-            Step::Hex => undo_hex(text, at),
-            Step::Utf16 { low_first } => undo_utf16(text, at, low_first),
+            Step::Base64 { phase } => undo_base64(text, at, phase, left),
+            Step::Hex => undo_hex(text, at, left),
+            Step::Utf16 { low_first } => undo_utf16(text, at, low_first, left),
         }
     }
 }
 
 /// Up to two layers, outermost first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Steps([Option<Step>; DEPTH]);
 
 impl Steps {
@@ -84,7 +84,7 @@ impl Steps {
 pub(super) const LONGEST: usize = 24;
 
 /// A keyword in one form: the bytes that are sure to stand there, and what hides it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Encoded {
     bytes: [u8; LONGEST],
     length: u8,
@@ -178,10 +178,9 @@ fn hex<'a>(bytes: &'a [u8], digits: &'static [u8; 16]) -> impl Iterator<Item = u
     bytes.iter().flat_map(|byte| [digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]])
 }
 
-fn undo_base64(text: &[u8], at: usize, phase: usize) -> Option<(Vec<u8>, usize)> {
+fn undo_base64(text: &[u8], at: usize, phase: usize, mut room: usize) -> Option<(Vec<u8>, usize)> {
     let mut start = at.checked_sub(LEAD[phase])?;
     let mut keyword = phase;
-    let mut room = LEFT;
     while room >= 4 && start >= 4 && text[start - 4..start].iter().all(|byte| sextet(*byte) < 64) {
         start -= 4;
         keyword += 3;
@@ -214,9 +213,8 @@ fn undo_base64(text: &[u8], at: usize, phase: usize) -> Option<(Vec<u8>, usize)>
     (keyword < decoded.len()).then_some((decoded, keyword))
 }
 
-fn undo_hex(text: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
+fn undo_hex(text: &[u8], at: usize, mut room: usize) -> Option<(Vec<u8>, usize)> {
     let mut start = at;
-    let mut room = LEFT;
     while room >= 2 && start >= 2 && text[start - 2..start].iter().all(u8::is_ascii_hexdigit) {
         start -= 2;
         room -= 2;
@@ -227,14 +225,13 @@ fn undo_hex(text: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
     (keyword < decoded.len()).then_some((decoded, keyword))
 }
 
-fn undo_utf16(text: &[u8], at: usize, low_first: Endian) -> Option<(Vec<u8>, usize)> {
+fn undo_utf16(text: &[u8], at: usize, low_first: Endian, mut room: usize) -> Option<(Vec<u8>, usize)> {
     let place = match low_first {
         Endian::Little => 0,
         Endian::Big => 1,
     };
     let narrow = |pair: &[u8]| (pair[1 - place] == 0).then_some(pair[place]);
     let mut start = at;
-    let mut room = LEFT;
     while room >= 2 && start >= 2 && narrow(&text[start - 2..start]).is_some() {
         start -= 2;
         room -= 2;

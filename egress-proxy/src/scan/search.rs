@@ -3,7 +3,7 @@
 use super::{
     Exemptions, Layer, Scanner,
     anchors::Hit,
-    encoding::{LONGEST, Steps},
+    encoding::{LEFT, LONGEST, Steps},
     escape::Escape,
     rules::{Case, Keyword, LONGEST_MATCH, structure::seed},
 };
@@ -139,7 +139,8 @@ impl Look<'_> {
             return true;
         }
         let room = if rest.len() == 0 { GLANCE } else { 2 * GLANCE };
-        step.undo(text, at, room).is_some_and(|(plain, at)| self.glance(&plain, at, rest))
+        let left = 4 * self.scanner.keywords[self.keyword].core + 8;
+        step.undo(text, at, left, room).is_some_and(|(plain, at)| self.glance(&plain, at, rest))
     }
 
     fn may_begin(&self, text: &[u8], at: usize) -> bool {
@@ -164,7 +165,7 @@ impl Look<'_> {
             None => self.rules(text, at, trail),
             Some((step, rest)) => {
                 let deeper = trail.and(step.layer())?;
-                step.undo(text, at, usize::MAX).and_then(|(plain, at)| self.at(&plain, at, rest, deeper))
+                step.undo(text, at, LEFT, usize::MAX).and_then(|(plain, at)| self.at(&plain, at, rest, deeper))
             }
         };
         if found.is_some() || trail.spare() <= steps.len() {

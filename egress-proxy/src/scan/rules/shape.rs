@@ -4,7 +4,7 @@ use regex_automata::{
     nfa::thompson::{NFA, State, WhichCaptures},
     util::primitives::StateID,
 };
-use regex_syntax::hir::{Class, Hir, HirKind, literal::Extractor};
+use regex_syntax::hir::{Class, ClassBytes, Hir, HirKind, literal::Extractor};
 
 use super::{Case, Keyword};
 
@@ -161,7 +161,8 @@ fn spells(hir: &Hir, keyword: &Keyword, rest: &mut &[u8]) -> Spelled {
             }
             spelled
         }
-        HirKind::Class(Class::Bytes(class)) => take(&|next| {
+        HirKind::Class(class) => take(&|next| {
+            let Some(class) = byte_class(class) else { return false };
             class.ranges().iter().all(|range| {
                 (range.start()..=range.end()).all(|member| match keyword.case {
                     Case::Counts => member == next,
@@ -180,6 +181,14 @@ fn spells(hir: &Hir, keyword: &Keyword, rest: &mut &[u8]) -> Spelled {
             Spelled::Part
         }
         _ => Spelled::Otherwise,
+    }
+}
+
+/// A class of characters as one of bytes: the parser makes either kind where only ASCII is in it.
+fn byte_class(class: &Class) -> Option<ClassBytes> {
+    match class {
+        Class::Bytes(class) => Some(class.clone()),
+        Class::Unicode(class) => class.to_byte_class(),
     }
 }
 
@@ -202,7 +211,8 @@ pub(super) fn last_class(hir: &Hir) -> Option<Box<[bool; 256]>> {
         HirKind::Concat(parts) => last_class(parts.last()?),
         HirKind::Capture(capture) => last_class(&capture.sub),
         HirKind::Repetition(repetition) if repetition.greedy => last_class(&repetition.sub),
-        HirKind::Class(Class::Bytes(class)) => {
+        HirKind::Class(class) => {
+            let class = byte_class(class)?;
             let mut members = Box::new([false; 256]);
             for range in class.ranges() {
                 for byte in range.start()..=range.end() {

@@ -1,0 +1,110 @@
+//! A user's own rules, in the format of gitleaks.
+
+use std::{fs, sync::Arc};
+
+use egress_proxy::scan::{Exemptions, Finding, Scanner};
+
+fn scanner(text: &str) -> Result<Scanner, String> {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("rules.toml");
+    fs::write(&path, text).expect("the file can be written");
+    Scanner::with_rules_file(&path).map_err(|error| error.to_string())
+}
+
+fn judge(scanner: Scanner, text: &str) -> Option<Finding> {
+    let mut scan = Arc::new(scanner).content(&http::HeaderMap::new(), Exemptions::default());
+    scan.push(text.to_owned().into()).and_then(|_| scan.finish()).err()
+}
+
+const RULE: &str = r#"
+[extend]
+useDefault = true
+disabledRules = ["npm-token"]
+
+[[rules]]
+id = "acme-key"
+description = "an ACME key"
+regex = '''(?i)acme[_-]key\s*=\s*['"]?([a-z0-9]{16})'''
+keywords = ["acme"]
+entropy = 3.0
+secretGroup = 1
+
+[[rules.allowlists]]
+stopwords = ["abcdef"]
+"#;
+
+#[test]
+fn a_users_rule_finds_what_it_describes() {
+    let found = judge(scanner(RULE).unwrap(), "x ACME_KEY = 'q7w9e2r4t6y8u1i3' y").expect("it is found");
+    assert_eq!(found.rule, "acme-key");
+    assert!(judge(scanner(RULE).unwrap(), "ACME_KEY = 'aaaaaaaaaaaaaaaa'").is_none(), "entropy");
+    assert!(judge(scanner(RULE).unwrap(), "ACME_KEY = 'q7w9abcdef6y8u1i'").is_none(), "stopword");
+}
+
+#[test]
+fn extending_keeps_the_built_in_rules_but_those_turned_off() {
+    let scanner = scanner(RULE).unwrap();
+    let ids: Vec<&str> = scanner.rules().map(|rule| rule.id.as_str()).collect();
+    assert!(ids.contains(&"github-token") && ids.contains(&"acme-key") && !ids.contains(&"npm-token"));
+    let alone = crate::user_rules::scanner("[[rules]]\nid = \"a\"\nregex = 'acme[0-9]{9}'\nkeywords = ['acme']\n");
+    assert_eq!(alone.unwrap().rules().count(), 1);
+}
+
+#[test]
+fn what_cannot_be_supported_is_an_error_with_its_line() {
+    for (rule, line, message) in [
+        ("regex = '(?<=x)acme'\nkeywords = ['acme']", 3, "look-arounds"),
+        ("regex = 'acme(?!x)'\nkeywords = ['acme']", 3, "look-arounds"),
+        ("path = '\\.env$'\nregex = 'acme'\nkeywords = ['acme']", 3, "`path` cannot be supported"),
+        ("regex = 'acme('\nkeywords = ['acme']", 3, "regular expression"),
+        ("regex = '[a-z]{20}'", 3, "`keywords`"),
+        ("regex = 'acme'\nkeyword = ['acme']", 4, "unknown field `keyword`"),
+        ("regex = 'acme'\nkeywords = ['acme']\n[[rules.allowlists]]\npaths = ['x']", 6, "file path"),
+    ] {
+        let error = scanner(&format!("[[rules]]\nid = \"acme\"\n{rule}\n")).err().expect("it is refused");
+        assert!(error.contains(message), "{error}");
+        assert!(error.contains(&format!("rules.toml:{line}:")), "{error}");
+    }
+}
+
+#[test]
+fn an_exemption_that_names_no_rule_is_an_error_with_a_suggestion() {
+    let scanner = Scanner::builtin();
+    let error = scanner.exemptions(&["github-tokn".to_owned()]).unwrap_err();
+    assert_eq!(error.to_string(), "there is no scan rule `github-tokn`; did you mean `github-token`?");
+}
+
+#[test]
+fn exempt_rules_do_not_apply() {
+    let scanner = Arc::new(scanner(RULE).unwrap());
+    let except = scanner.exemptions(&["acme-key".to_owned()]).unwrap();
+    let mut scan = scanner.content(&http::HeaderMap::new(), except);
+    assert!(scan.push("ACME_KEY=q7w9e2r4t6y8u1i3".into()).and_then(|_| scan.finish()).is_ok());
+}
+
+#[test]
+fn held_credentials_are_found_in_all_their_forms() {
+    use base64::{
+        Engine,
+        prelude::{BASE64_STANDARD, BASE64_URL_SAFE},
+    };
+    use egress_proxy::scan::ExactValues;
+    let value = "p\"ss/word?&Ünïcode+42";
+    let mut values = ExactValues::default();
+    values.add("GH_PAT", value.as_bytes());
+    let scanner = Arc::new(Scanner::builtin().with_exact(values));
+    let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let percent: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let mut texts = vec![value.to_owned(), serde_json::to_string(value).unwrap(), hex.to_uppercase(), hex, percent];
+    for lead in ["", "x", "xy"] {
+        texts.push(BASE64_STANDARD.encode(format!("{lead}{value} end")));
+        texts.push(BASE64_URL_SAFE.encode(format!("{lead}{value} end")));
+    }
+    for text in texts {
+        let mut scan = scanner.content(&http::HeaderMap::new(), Exemptions::default());
+        let verdict = scan.push(format!("a: {text} b").into()).and_then(|_| scan.finish());
+        let finding = verdict.err().unwrap_or_else(|| panic!("not found: {text}"));
+        assert_eq!(finding.rule, "credential/GH_PAT");
+        assert!(!finding.to_string().contains("word"));
+    }
+}
