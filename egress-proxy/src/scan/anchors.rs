@@ -80,8 +80,8 @@ impl Builder {
             all.dedup();
             all.into_iter().for_each(|form| self.add(index, form, false));
         } else if core.len() < GRAM {
-            // Too short to be looked for: with every character that may follow. Enough of them for one layer.
-            for next in (0..128_u8).filter(|byte| byte.is_ascii_alphanumeric() || b"_-~:/[".contains(byte)) {
+            // Too short to be looked for: with what may follow. Enough of them for one layer.
+            for next in following(&keyword.text[start + core.len()..]) {
                 self.add_forms(index, &[core, &[next]].concat(), 1);
             }
         } else if keyword.case == Case::Ignored {
@@ -92,6 +92,16 @@ impl Builder {
             }
         } else {
             self.add_forms(index, core, DEPTH);
+        }
+        if core.len() == keyword.text.len() && !core.iter().all(|byte| stays_plain(*byte)) {
+            // No part of it is safe from being escaped: as URLs and JSON write it.
+            let signs = |sign: &dyn Fn(u8) -> Vec<u8>| core.iter().flat_map(|byte| sign(*byte)).collect::<Vec<u8>>();
+            let plain = |byte| if stays_plain(byte) { vec![byte] } else { format!("%{byte:02X}").into_bytes() };
+            self.add(index, Encoded::plain(&signs(&plain)), true);
+            if core.contains(&b'/') {
+                let escaped = |byte| if byte == b'/' { b"\\/".to_vec() } else { vec![byte] };
+                self.add(index, Encoded::plain(&signs(&escaped)), false);
+            }
         }
         start
     }
@@ -241,19 +251,30 @@ fn word(bytes: &[u8]) -> u64 {
 fn core(keyword: &[u8]) -> (usize, &[u8]) {
     let (mut start, mut best) = (0, 0..0);
     for place in 0..=keyword.len() {
-        let plain = keyword.get(place).is_some_and(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(byte));
-        if !plain {
+        if !keyword.get(place).is_some_and(|byte| stays_plain(*byte)) {
             if place - start > best.len() {
                 best = start..place;
             }
             start = place + 1;
         }
     }
-    if best.len() < GRAM {
+    if best.len() < GRAM - 1 {
         best = 0..keyword.len();
     }
     let end = best.end.min(best.start + CORE);
     (best.start, &keyword[best.start..end])
+}
+
+fn stays_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)
+}
+
+/// What may stand after the part of a keyword that is looked for: its next character, or an escape.
+fn following(rest: &[u8]) -> Vec<u8> {
+    match rest.first() {
+        Some(next) => vec![*next, b'%', b'\\'],
+        None => (0..128_u8).filter(|byte| byte.is_ascii_alphanumeric() || b"_-~:/[$".contains(byte)).collect(),
+    }
 }
 
 /// How people write a word whose case does not count; an encoded one is looked for in these spellings.

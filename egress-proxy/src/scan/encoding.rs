@@ -181,8 +181,13 @@ fn hex<'a>(bytes: &'a [u8], digits: &'static [u8; 16]) -> impl Iterator<Item = u
 fn undo_base64(text: &[u8], at: usize, phase: usize, mut room: usize) -> Option<(Vec<u8>, usize)> {
     let mut start = at.checked_sub(LEAD[phase])?;
     let mut keyword = phase;
-    while room >= 4 && start >= 4 && text[start - 4..start].iter().all(|byte| sextet(*byte) < 64) {
-        start -= 4;
+    while room >= 4 {
+        // Lines are whole groups long.
+        let end = start - text[..start].iter().rev().take(2).take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        if end < 4 || text[end - 4..end].iter().any(|byte| sextet(*byte) == 64) {
+            break;
+        }
+        start = end - 4;
         keyword += 3;
         room -= 4;
     }

@@ -23,6 +23,10 @@ impl Scanner {
             let place = if found.at > query { Place::Query } else { Place::Path };
             return Err(self.finding(found, place));
         }
+        // A slash that is escaped belongs to a segment, a plain one ends it.
+        for segment in path_and_query[..query].split('/').filter(|segment| segment.contains('%')) {
+            self.text(segment.as_bytes(), except, || Place::Path)?;
+        }
         self.fields(fields, except, || Place::FieldName, Place::Field)
     }
 

@@ -127,7 +127,9 @@ fn word_at(text: &[u8], at: usize) -> Option<(usize, usize)> {
         return after(text, at);
     }
     let start = text[..at].iter().rposition(|byte| !byte.is_ascii_lowercase()).map_or(0, |place| place + 1);
-    word_from(text, start)
+    // The letter of an escape is none of the word's.
+    let escaped = start > 0 && text[start - 1] == b'\\' && matches!(text[start], b'n' | b'r' | b't');
+    word_from(text, if escaped { start + 1 } else { start })
 }
 
 fn word_from(text: &[u8], start: usize) -> Option<(usize, usize)> {
@@ -137,16 +139,25 @@ fn word_from(text: &[u8], start: usize) -> Option<(usize, usize)> {
 
 /// The next word, when only a separator is before it.
 fn after(text: &[u8], end: usize) -> Option<(usize, usize)> {
-    let gap = text[end..].iter().take(3).take_while(|byte| is_separator(**byte)).count();
+    let rest = &text[end..];
+    let escaped = ESCAPED.into_iter().find(|separator| rest.starts_with(separator)).map(<[u8]>::len);
+    let plain = || rest.iter().take(3).take_while(|byte| is_separator(**byte)).count();
+    let gap = escaped.unwrap_or_else(plain);
     if gap == 0 { None } else { word_from(text, end + gap) }
 }
 
 fn before(text: &[u8], start: usize) -> Option<(usize, usize)> {
-    let gap = text[..start].iter().rev().take(3).take_while(|byte| is_separator(**byte)).count();
+    let rest = &text[..start];
+    let escaped = ESCAPED.into_iter().find(|separator| rest.ends_with(separator)).map(<[u8]>::len);
+    let plain = || rest.iter().rev().take(3).take_while(|byte| is_separator(**byte)).count();
+    let gap = escaped.unwrap_or_else(plain);
     let end = start - gap;
     let length = text[..end].iter().rev().take(9).take_while(|byte| byte.is_ascii_lowercase()).count();
     (gap > 0 && (3..=8).contains(&length)).then_some((end - length, end))
 }
+
+/// Separators as URLs and JSON write them.
+const ESCAPED: [&[u8]; 5] = [b"%20", b"%0A", b"\\n", b"\\t", b"\\r"];
 
 fn is_separator(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | b',' | b'"' | b'+' | b'-' | b'_')
