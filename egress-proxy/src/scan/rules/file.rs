@@ -304,8 +304,8 @@ impl Reader<'_> {
         }
         for keyword in keywords.iter_mut().filter(|keyword| keyword.text.len() < KEYWORD) {
             if keyword.case == Case::Counts {
-                let completes = |text: &&Box<[u8]>| text.starts_with(&keyword.text);
-                keyword.completions = beginnings.iter().filter(completes).cloned().collect();
+                let completions = beginnings.iter().filter(|text| text.starts_with(&keyword.text));
+                keyword.completions = completions.cloned().collect();
             }
             if keyword.completions.is_empty() && keyword.text.len() < KEYWORD - 1 {
                 self.problem(regex.span(), "a keyword needs three bytes or more: shorter ones stand everywhere");

@@ -29,12 +29,12 @@ pub(super) fn basic(text: &[u8]) -> bool {
 pub(super) fn is_chosen(password: &[u8]) -> bool {
     let lower = password.to_ascii_lowercase();
     let stands_in = |word: &str| memchr::memmem::find(&lower, word.as_bytes()).is_some();
-    let short = password.len() < 12;
+    let weak = password.len() < 12 && STAND_INS.into_iter().any(stands_in);
     password.len() >= 6
-        && !(password.iter().filter(|byte| TEMPLATE.contains(byte)).count() > 1)
+        && password.iter().filter(|byte| TEMPLATE.contains(byte)).count() <= 1
         && !password.starts_with(b"$")
         && !NAMES.into_iter().any(stands_in)
-        && !(short && STAND_INS.into_iter().any(stands_in))
+        && !weak
         && classes(password) >= 2
         && distinct(password) >= 5
 }

@@ -82,7 +82,7 @@ pub(in crate::scan) fn phrase_around(text: &[u8], at: usize) -> Option<usize> {
         next = after(text, end);
     }
     for length in [24, 21, 18, 15, 12] {
-        let found = numbers.windows(length).position(|phrase| is_phrase(phrase));
+        let found = numbers.windows(length).position(is_phrase);
         if let Some(place) = found {
             return Some(starts[place]);
         }
