@@ -20,6 +20,7 @@ pub(crate) struct Setup {
     variables: Vec<(String, String)>,
     arguments: Vec<String>,
     image: Option<String>,
+    program: PathBuf,
 }
 
 impl Setup {
@@ -27,7 +28,8 @@ impl Setup {
     pub(crate) fn new(frontmatter: &str) -> Self {
         let home = TempDir::new().expect("a temporary folder");
         let arguments = vec!["--dlp".into(), "builtin".into()];
-        Self { home, bottle: String::new(), variables: vec![], arguments, image: None }.frontmatter(frontmatter)
+        Self { home, bottle: String::new(), variables: vec![], arguments, image: None, program: path() }
+            .frontmatter(frontmatter)
     }
 
     /// Without a route to anywhere.
@@ -53,6 +55,12 @@ impl Setup {
     #[cfg(feature = "real-pipelock")]
     pub(crate) fn dlp(mut self, mode: &str) -> Self {
         self.arguments = vec!["--dlp".into(), mode.into()];
+        self
+    }
+
+    /// Another copy of `bottle`.
+    pub(crate) fn program(mut self, path: &Path) -> Self {
+        self.program = path.to_owned();
         self
     }
 
@@ -85,7 +93,7 @@ impl Setup {
             Some(image) => image.clone(),
             None => engine::agent_image().await,
         };
-        let mut command = program(self.home.path());
+        let mut command = program(&self.program, self.home.path());
         command.env("CLAUDE_BOTTLE_IMAGE", image).envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.args(words);
         command
@@ -227,7 +235,8 @@ impl Bottle {
 
 /// Runs a verb of `bottle` to its end.
 pub(crate) async fn bottle_in(home: &Path, arguments: &[&str]) -> Ended {
-    let output = within("the end of a verb", program(home).args(arguments).stdin(Stdio::null()).output()).await;
+    let output =
+        within("the end of a verb", program(&path(), home).args(arguments).stdin(Stdio::null()).output()).await;
     let output = output.expect("a built `bottle`: run `make build`");
     Ended {
         status: output.status,
@@ -241,8 +250,8 @@ fn spawn(command: &mut Command) -> Child {
     command.spawn().expect("a built `bottle`: run `make build`")
 }
 
-fn program(home: &Path) -> Command {
-    let mut command = Command::new(path());
+fn program(path: &Path, home: &Path) -> Command {
+    let mut command = Command::new(path);
     command.env_clear().env("CLAUDE_BOTTLE_HOME", home).env("HOME", home).kill_on_drop(true);
     for kept in [
         "PATH",

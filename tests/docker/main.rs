@@ -4,6 +4,7 @@
 mod bottle;
 mod confinement;
 mod engine;
+mod images;
 mod isolation;
 mod lifecycle;
 #[cfg(feature = "real-pipelock")]
