@@ -62,6 +62,14 @@ async fn a_table_that_cannot_be_read_keeps_the_old_one() {
 }
 
 #[tokio::test]
+async fn a_table_that_disappears_keeps_the_old_one() {
+    let mut stage = Stage::granting("path_allowlist: [/old]").await;
+    std::fs::remove_file(stage.proxy.files().join("routes.yaml")).expect("it was there");
+    stage.proxy.event("routes.rejected").await;
+    stage.client().get(&stage.url("/old")).await.says(200, &[]);
+}
+
+#[tokio::test]
 async fn the_agent_cannot_see_a_table_that_was_rejected() {
     let mut stage = Stage::granting("").await;
     stage.proxy.write_routes("routes: [{host: secret.localhost, nonsense: 1}]");

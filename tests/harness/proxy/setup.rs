@@ -17,6 +17,7 @@ pub struct Setup {
     args: Vec<String>,
     env: Vec<(String, String)>,
     input: Input,
+    program: PathBuf,
 }
 
 /// Where the route table comes from.
@@ -47,7 +48,13 @@ impl Setup {
     /// Nothing but a folder: every flag is the test's.
     pub fn bare() -> Self {
         let files = TempDir::new().expect("a temporary folder");
-        Self { files, args: Vec::new(), env: Vec::new(), input: Input::File }
+        Self {
+            files,
+            args: Vec::new(),
+            env: Vec::new(),
+            input: Input::File,
+            program: binary("egress-proxy-under-test"),
+        }
     }
 
     /// The table and the secrets come on stdin, as one JSON document.
@@ -65,6 +72,12 @@ impl Setup {
 
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
         self.args.push(arg.into());
+        self
+    }
+
+    /// Another build of the proxy than the tests' own.
+    pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
+        self.program = path.into();
         self
     }
 
@@ -92,7 +105,7 @@ impl Setup {
     }
 
     pub(super) fn spawn(self) -> (TempDir, Child, Option<String>) {
-        let mut command = Command::new(binary("egress-proxy-under-test"));
+        let mut command = Command::new(&self.program);
         command.arg("run").args(&self.args).env_clear().envs(self.env).current_dir(self.files.path());
         let first = match self.input {
             Input::File => {

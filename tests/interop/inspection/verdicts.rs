@@ -1,12 +1,18 @@
 //! What passes, what is blocked, and what each of the three parties sees of it.
 
 use std::io::Write;
+use std::net::SocketAddr;
 
 use flate2::{Compression, write::GzEncoder};
 use harness::client::{get, post, with};
+use harness::origin::Origin;
+use harness::pipelock::{Answers, Destination, StandIn};
+use harness::pki::Pki;
+use harness::proxy::{Proxy, Setup, routes};
 use harness::within;
 use http_body_util::BodyExt;
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use super::{AWS_KEY, CREDENTIAL, Inspected, raw_origin, says};
 
@@ -24,9 +30,25 @@ async fn a_clean_request_is_shown_to_pipelock_and_reaches_the_origin() {
         assert_eq!(arrival.value(ours), None);
     }
     let input = inspected.inspector.input();
+    assert!(input.contains("\r\nx-pipelock-agent: "), "without it a query could name the agent");
     for shown in [&format!("/x/api.localhost:{}/echo?q=1", inspected.origin.port()), "seen by both", r#"{"a":1}"#] {
         assert!(input.contains(shown), "pipelock was not shown `{shown}`");
     }
+}
+
+/// The form that a bottle has: pipelock is allowed one name, and resolves it by itself.
+#[tokio::test]
+async fn pipelock_is_told_to_come_back_by_name() {
+    let pki = Pki::new();
+    let origin = Origin::https(&pki, "api.localhost").await;
+    let inner_face = free_address().await;
+    let destination = Destination { host: "egress-proxy".to_owned(), address: Some(inner_face) };
+    let pipelock = StandIn::start(destination, Answers::Unscanned).await;
+    let setup = Setup::new(&routes(["host: api.localhost, ports: any"])).trusting(&pki);
+    let setup = setup.arg("--inspect").arg(format!("http://{}", pipelock.address()));
+    let setup = setup.arg("--inspect-listen").arg(inner_face.to_string());
+    let proxy = Proxy::start(setup.arg("--inspect-return").arg("egress-proxy:9098")).await;
+    proxy.client().get(&origin.url("/echo")).await.says(200, &[]);
 }
 
 #[tokio::test]
@@ -250,6 +272,12 @@ async fn many_exchanges_at_once_keep_their_verdicts() {
         }
     }
     assert_eq!(inspected.origin.seen().arrivals().len(), 20);
+}
+
+/// A port that was free a moment ago: the stand-in has to know it before the proxy listens there.
+async fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
+    listener.local_addr().expect("a bound port")
 }
 
 fn gzip(text: &str) -> Vec<u8> {
