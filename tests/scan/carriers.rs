@@ -10,10 +10,13 @@ use bytes::Bytes;
 use egress_proxy::scan::{Exemptions, Finding, Scanner};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header::CONTENT_ENCODING};
 
-/// A way to send a text; `None` when the text cannot go that way.
+/// What the scan said; `None` when the text cannot go that way.
+pub(crate) type Verdict = Option<Result<(), Finding>>;
+
+/// A way to send a text.
 pub(crate) struct Carrier {
     pub(crate) name: &'static str,
-    pub(crate) send: fn(&Arc<Scanner>, &str) -> Option<Result<(), Finding>>,
+    pub(crate) send: fn(&Arc<Scanner>, &str) -> Verdict,
 }
 
 macro_rules! carriers {
@@ -96,16 +99,16 @@ fn percent(text: &str, stays: fn(u8) -> bool) -> String {
     text.bytes().map(|byte| if stays(byte) { (byte as char).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
-fn content(scanner: &Arc<Scanner>, text: &str) -> Option<Result<(), Finding>> {
+fn content(scanner: &Arc<Scanner>, text: &str) -> Verdict {
     bytes(scanner, &HeaderMap::new(), text.as_bytes())
 }
 
-fn bytes(scanner: &Arc<Scanner>, fields: &HeaderMap, text: &[u8]) -> Option<Result<(), Finding>> {
+fn bytes(scanner: &Arc<Scanner>, fields: &HeaderMap, text: &[u8]) -> Verdict {
     let mut scan = scanner.content(fields, Exemptions::default());
     Some(scan.push(Bytes::copy_from_slice(text)).and_then(|_| scan.finish()).map(drop))
 }
 
-fn coded(scanner: &Arc<Scanner>, coding: &'static str, text: &str) -> Option<Result<(), Finding>> {
+fn coded(scanner: &Arc<Scanner>, coding: &'static str, text: &str) -> Verdict {
     let fields = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(coding))]);
     let text = text.as_bytes();
     let coded = match coding {
@@ -133,11 +136,11 @@ fn gzip(text: &[u8]) -> Vec<u8> {
     out
 }
 
-fn target(scanner: &Arc<Scanner>, target: &str) -> Option<Result<(), Finding>> {
+fn target(scanner: &Arc<Scanner>, target: &str) -> Verdict {
     Some(scanner.head(&Method::GET, "api.test", target, &HeaderMap::new(), &Exemptions::default()))
 }
 
-fn field(scanner: &Arc<Scanner>, name: &'static str, value: &str) -> Option<Result<(), Finding>> {
+fn field(scanner: &Arc<Scanner>, name: &'static str, value: &str) -> Verdict {
     let fields = fields(name, value)?;
     Some(scanner.head(&Method::GET, "api.test", "/", &fields, &Exemptions::default()))
 }
