@@ -36,10 +36,12 @@ pub(super) async fn start(
     image: &AgentImage,
     networks: &Networks,
     proxy: IpAddr,
+    sandbox: Option<String>,
     authority: &CertificateAuthority,
 ) -> Result<Agent, DockerError> {
     let container = Role::Agent.name(&plan.identity);
-    engine.create_container(spec(plan, image, networks, proxy)).await?;
+    let spec = ContainerSpec { runtime: sandbox, ..spec(plan, image, networks, proxy) };
+    engine.create_container(spec).await?;
     let certificate = ca::archive(authority.cert_pem()).map_err(ProvisionError::Pack)?;
     engine.upload(&container, certificate).await?;
     engine.start_container(&container).await?;
@@ -53,6 +55,11 @@ pub(super) async fn start(
         transcript::restore(engine, &container, &survey.account, file).await?;
     }
     Ok(Agent { container, survey, workdir })
+}
+
+/// The runtime that gives the agent a kernel of its own, where the engine has one.
+pub(super) fn sandbox(runtimes: &[String]) -> Option<String> {
+    runtimes.iter().find(|runtime| *runtime == GVISOR).cloned()
 }
 
 async fn trust(engine: &Engine, container: &str, user: &str) -> Result<Survey, DockerError> {
@@ -82,6 +89,7 @@ fn spec(plan: &Plan, image: &AgentImage, networks: &Networks, proxy: IpAddr) -> 
         first_process: FirstProcess::Init,
         input: Input::Closed,
         limits: LIMITS,
+        runtime: None,
     }
 }
 
@@ -183,4 +191,18 @@ enum Never {}
 /// The container's own process: the agent is an exec beside it, so that its secrets are nowhere in the engine's store.
 const IDLE: [&str; 2] = ["sleep", "infinity"];
 
+const GVISOR: &str = "runsc";
+
 const LIMITS: Limits = Limits { processes: 4096, memory_bytes: 8 << 30 };
+
+#[cfg(test)]
+mod tests {
+    use super::sandbox;
+
+    #[test]
+    fn gvisor_is_used_where_the_engine_offers_it() {
+        let runtimes = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        assert_eq!(sandbox(&runtimes(&["runc", "runsc"])).as_deref(), Some("runsc"));
+        assert_eq!(sandbox(&runtimes(&["io.containerd.runc.v2", "runc"])), None);
+    }
+}

@@ -11,6 +11,7 @@ use shared::issuer::CertificateAuthority;
 use super::agent::{self, Agent};
 use super::engine::Engine;
 use super::engine::containers::ContainerInput;
+use super::engine::facts::EngineFacts;
 use super::names::Role;
 use super::teardown::{Created, Thing};
 use super::{DockerError, images, networks, sidecars};
@@ -66,7 +67,9 @@ async fn bring_up(
 ) -> Result<(Agent, ContainerInput), BackendError> {
     probe(engine, plan).await?;
     // Nothing is created by these, so they may be left at any point.
-    let images = unless_stopped(stop, images::ensure(engine, plan, printer)).await?;
+    let prepared = async { tokio::try_join!(images::ensure(engine, plan, printer), facts(engine)) };
+    let (images, facts) = unless_stopped(stop, prepared).await?;
+    let sandbox = agent::sandbox(&facts.runtimes);
     let began = Instant::now();
     let authority = authority()?;
     let networks = networks::create(engine, plan, created).await.map_err(DockerError::from)?;
@@ -92,7 +95,7 @@ async fn bring_up(
 
     created.register(vec![Thing::Container(Role::Agent.name(&plan.identity))]);
     let ready = unless_stopped(stop, sidecars_ready(engine, plan));
-    let agent = agent::start(engine, plan, &images.agent, &networks, proxy.address, &authority);
+    let agent = agent::start(engine, plan, &images.agent, &networks, proxy.address, sandbox, &authority);
     let (ready, agent) = tokio::join!(ready, agent);
     ready?;
     let agent = agent?;
@@ -107,6 +110,10 @@ async fn sidecars_ready(engine: &Engine, plan: &Plan) -> Result<(), DockerError>
         ready = sidecars::ready(engine, plan) => ready,
         death = sidecars::died(engine, plan) => Err(death),
     }
+}
+
+async fn facts(engine: &Engine) -> Result<EngineFacts, DockerError> {
+    Ok(engine.facts().await?)
 }
 
 fn authority() -> Result<CertificateAuthority, DockerError> {

@@ -152,6 +152,7 @@ fn sidecar(role: Role, plan: &Plan, image: &str, network: Membership, limits: Li
         first_process: FirstProcess::Command,
         input: Input::Closed,
         limits,
+        runtime: None,
     }
 }
 

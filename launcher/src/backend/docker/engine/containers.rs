@@ -41,6 +41,8 @@ pub(crate) struct ContainerSpec {
     pub first_process: FirstProcess,
     pub input: Input,
     pub limits: Limits,
+    /// The engine's default when `None`.
+    pub runtime: Option<String>,
 }
 
 /// A place in a network.
@@ -205,6 +207,7 @@ fn body(spec: ContainerSpec) -> ContainerCreateBody {
         init: Some(spec.first_process == FirstProcess::Init),
         cap_drop: Some(vec!["ALL".to_owned()]),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        runtime: spec.runtime,
         pids_limit: Some(spec.limits.processes),
         memory: Some(spec.limits.memory_bytes),
         ulimits: Some(vec![ResourcesUlimits { name: Some("core".to_owned()), soft: Some(0), hard: Some(0) }]),
