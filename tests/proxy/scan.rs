@@ -6,23 +6,32 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
-use harness::client::{get, post, with};
+use harness::client::{Client, get, post, with};
 use harness::h1::find;
+use harness::origin::End;
 use harness::proxy::{Proxy, Setup};
+use harness::within;
 use http::{HeaderMap, HeaderValue, Request};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use crate::{AWS_KEY, Stage, says};
 
 type Place = fn(&Stage) -> Request<harness::origin::Content>;
 
-const PLACES: [(&str, Place); 12] = [
+const PLACES: [(&str, Place); 13] = [
     ("query", |stage| get(&stage.url(&format!("/echo?k={AWS_KEY}")))),
     ("query, percent-encoded", |stage| get(&stage.url(&format!("/echo?k={}", AWS_KEY.replace('A', "%41"))))),
     ("path", |stage| get(&stage.url(&format!("/{AWS_KEY}/x")))),
     ("field value", |stage| with(get(&stage.url("/echo")), "x-other", AWS_KEY)),
+    ("field name", |stage| {
+        let mut request = get(&stage.url("/echo"));
+        let name = format!("x-{AWS_KEY}").parse().expect("a field name");
+        request.headers_mut().insert::<http::HeaderName>(name, HeaderValue::from_static("1"));
+        request
+    }),
     ("cookie", |stage| with(get(&stage.url("/echo")), "cookie", &format!("theme=dark; k={AWS_KEY}"))),
     ("gzip", |stage| {
         let mut coder = GzEncoder::new(Vec::new(), Compression::default());
@@ -103,7 +112,30 @@ async fn a_secret_at_the_end_of_long_content_never_leaves_whole() {
     assert!(stage.origin.received().iter().all(|bytes| find(bytes, AWS_KEY.as_bytes()).is_none()));
     for arrival in stage.origin.seen().arrivals() {
         let received = arrival.received().await;
-        assert_eq!(received.end, harness::origin::End::Broken, "the origin took cut content for whole");
+        assert_eq!(received.end, End::Broken, "the origin took cut content for whole");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_follows_after_the_origin_has_answered_is_blocked() {
+    for client in [|c: Client| c, |c: Client| c.h2()] {
+        let mut stage = Stage::granting("").await;
+        let (pieces, mut written) = mpsc::channel::<Bytes>(1);
+        let frames = futures_util::stream::poll_fn(move |cx| {
+            written.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+        });
+        let content = StreamBody::new(frames).boxed_unsync();
+        let request = Request::post(stage.url("/feed")).body(content).expect("a request");
+        let client = client(stage.client());
+        pieces.send(Bytes::from(vec![b' '; 64 * 1024])).await.expect("the client reads");
+        let response = client.open(request).await.expect("the origin answers at once");
+        pieces.send(Bytes::from(format!("take {AWS_KEY} now"))).await.expect("the client reads");
+        drop(pieces);
+        within("the end of the answer", response.into_body().collect()).await.expect_err("cut, not ended");
+        says(&stage.proxy.exchange().await, json!({"outcome": "blocked", "by": "scan"}));
+        let arrival = stage.origin.next_arrival().await;
+        assert_eq!(arrival.received().await.end, End::Broken);
+        assert!(stage.origin.received().iter().all(|bytes| find(bytes, AWS_KEY.as_bytes()).is_none()));
     }
 }
 

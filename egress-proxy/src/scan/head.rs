@@ -4,6 +4,9 @@ use http::{HeaderMap, Method};
 
 use super::{Exemptions, Finding, Place, Scanner, search::Match};
 
+/// Formats that are written in capitals are longer than this.
+const SHORTEST: usize = 16;
+
 impl Scanner {
     /// Judges everything in a request's head that the client wrote: method, authority, path and query (as sent and
     /// unescaped), names and values of fields.
@@ -16,7 +19,7 @@ impl Scanner {
         except: &Exemptions,
     ) -> Result<(), Finding> {
         self.text(method.as_str().as_bytes(), except, || Place::Method)?;
-        self.text(authority.as_bytes(), except, || Place::Authority)?;
+        self.lowered(authority, except, || Place::Authority)?;
         // As one text, so that nothing hides across the question mark; the place is told apart afterwards.
         let query = path_and_query.find('?').unwrap_or(path_and_query.len());
         if let Some(found) = self.search(path_and_query.as_bytes(), except) {
@@ -43,10 +46,20 @@ impl Scanner {
         in_value: fn(http::HeaderName) -> Place,
     ) -> Result<(), Finding> {
         for (name, value) in fields {
-            self.text(name.as_str().as_bytes(), except, in_name)?;
+            self.lowered(name.as_str(), except, in_name)?;
             self.text(value.as_bytes(), except, || in_value(name.clone()))?;
         }
         Ok(())
+    }
+
+    /// Judges what reaches us in lower case whatever the client wrote, a field's name or a host's: in capitals too, for
+    /// that is how many formats are written.
+    fn lowered(&self, text: &str, except: &Exemptions, place: fn() -> Place) -> Result<(), Finding> {
+        self.text(text.as_bytes(), except, place)?;
+        match text.len() {
+            0..SHORTEST => Ok(()),
+            _ => self.text(text.to_ascii_uppercase().as_bytes(), except, place),
+        }
     }
 
     fn text(&self, text: &[u8], except: &Exemptions, place: impl FnOnce() -> Place) -> Result<(), Finding> {
