@@ -1,6 +1,6 @@
 # What there is to run. Each of these does its own set-up, shows what it does, and is quick the second time.
 
-.PHONY: demo test interop build lint setup clean-images
+.PHONY: demo test interop build bench bench-quick lint setup clean-images
 
 # A short story on this machine: an origin, a bottle, and what the bottle's agent can and cannot do.
 demo:
@@ -17,6 +17,14 @@ interop:
 # Static `bottle` and `egress-proxy` in target/dist.
 build:
 	@scripts/build
+
+# What the proxy costs, in interleaved rounds; the figures go to benches/results.
+bench:
+	@scripts/bench --write benches/results/$$(date -u +%F).md
+
+# The same in under three minutes, printed only.
+bench-quick:
+	@scripts/bench --quick
 
 lint:
 	cargo fmt --all --check
