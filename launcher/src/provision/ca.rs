@@ -76,7 +76,7 @@ pub fn jvm_variable(jvm: Jvm) -> Option<(&'static str, String)> {
     (jvm == Jvm::Trusting).then_some(("JAVA_TOOL_OPTIONS", options))
 }
 
-const BUNDLE_VARIABLES: [&str; 8] = [
+const BUNDLE_VARIABLES: [&str; 7] = [
     "AWS_CA_BUNDLE",
     "CARGO_HTTP_CAINFO",
     "CURL_CA_BUNDLE",
@@ -84,7 +84,6 @@ const BUNDLE_VARIABLES: [&str; 8] = [
     "PIP_CERT",
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
-    "UV_SSL_CERT_FILE",
 ];
 
 const NOT_PROXIED: &str = "localhost,127.0.0.1,::1,git-gate,supervise";
