@@ -14,7 +14,7 @@ use crate::preflight::Preflight;
 use crate::printer::Printer;
 use crate::secret::Secret;
 use crate::spec::Spec;
-use crate::state::{Ended, Kept, Metadata, State};
+use crate::state::{Ended, Kept, Metadata, State, States};
 
 pub(super) struct Launch {
     pub(super) spec: Spec,
@@ -46,6 +46,9 @@ pub(super) fn run(launch: Launch, host: &Host, printer: Printer) -> Result<Exit,
 async fn on<B: Backend>(backend: &B, launch: Launch, host: &Host, printer: Printer) -> Result<Exit, Failure> {
     let Launch { spec, mut plan, consent, kept } = launch;
     backend.probe(&plan).await?;
+    if !States(&host.home).orphans()?.is_empty() {
+        printer.step("warning: killed bottles left something behind; `bottle cleanup` removes it");
+    }
     if consent == Consent::Ask && !confirm("launch this agent?", printer) {
         printer.step("not launched");
         return Ok(Exit::Success);
