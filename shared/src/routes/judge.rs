@@ -3,7 +3,7 @@
 
 use std::{fmt, sync::Arc};
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, header};
 use thiserror::Error;
 
 use super::{
@@ -233,6 +233,10 @@ impl PathRule {
 
 impl FieldRule {
     fn covers(&self, fields: &HeaderMap) -> bool {
+        // What `Connection` names goes no further than the proxy (RFC 9110 §7.6.1): the origin would not see it.
+        if is_named_by_connection(fields, &self.name) {
+            return false;
+        }
         let mut values = fields.get_all(&self.name).iter().peekable();
         values.peek().is_some()
             && values.all(|value| match &self.value {
@@ -240,6 +244,11 @@ impl FieldRule {
                 FieldValueRule::Regex { compiled, .. } => value.to_str().is_ok_and(|text| compiled.is_match(text)),
             })
     }
+}
+
+fn is_named_by_connection(fields: &HeaderMap, name: &HeaderName) -> bool {
+    let options = fields.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    options.flat_map(|value| value.split(',')).any(|option| option.trim().eq_ignore_ascii_case(name.as_str()))
 }
 
 /// Fields by which some frameworks replace the method or the path of a request.
@@ -368,6 +377,12 @@ routes:
                 "GET",
                 "https://registry.example.com/v2/x",
                 &[("accept", "application/json"), ("accept", "*/*")],
+                "rule_missing",
+            ),
+            (
+                "GET",
+                "https://registry.example.com/v2/x",
+                &[("accept", "application/json"), ("connection", "close, Accept")],
                 "rule_missing",
             ),
             ("POST", "https://registry.example.com/v2/x", &json, "rule_missing"),

@@ -47,6 +47,8 @@ pub fn check_unambiguous(path: &str) -> Result<(), AmbiguousPath> {
                 None => return Err(AmbiguousPath::InvalidEncoding),
                 Some(b'/' | b'\\') => return Err(AmbiguousPath::EncodedSlash),
                 Some(0..=0x1f | 0x7f) => return Err(AmbiguousPath::Control),
+                // Begins an overlong form (RFC 3629 §3): some servers read `%c0%ae` as a dot.
+                Some(0xc0 | 0xc1) => return Err(AmbiguousPath::InvalidEncoding),
                 Some(b'%') if is_hexadecimal_pair(&bytes[index + 3..]) => {
                     return Err(AmbiguousPath::DoubleEncoding);
                 }
@@ -153,6 +155,7 @@ mod tests {
             ("/a%7f", AmbiguousPath::Control),
             ("/a%zz", AmbiguousPath::InvalidEncoding),
             ("/a%2", AmbiguousPath::InvalidEncoding),
+            ("/a/%c0%ae%C0%AE/b", AmbiguousPath::InvalidEncoding),
             ("/a#b", AmbiguousPath::Fragment),
             ("*", AmbiguousPath::NotAbsolute),
         ] {
