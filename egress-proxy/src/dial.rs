@@ -118,7 +118,12 @@ impl AddressPolicy {
     fn check(&self, address: SocketAddr) -> Result<(), DialError> {
         let effective = effective(address.ip());
         let inside = |ranges: &[IpNet], ip: &IpAddr| ranges.iter().any(|range| range.contains(ip));
-        if self.own.contains(&address) || inside(&self.closed, &effective) {
+        // A listener on all addresses is on every one of this machine's, none of which is public as a rule.
+        let is_own = |own: &SocketAddr| {
+            let everywhere = own.ip().is_unspecified() && prohibited(effective).is_some();
+            own.port() == address.port() && (everywhere || own.ip() == effective)
+        };
+        if self.own.iter().any(is_own) || inside(&self.closed, &effective) {
             return Err(DialError::Prohibited { address: address.ip(), why: "it belongs to the bottle itself" });
         }
         match prohibited(effective) {
@@ -292,8 +297,13 @@ mod tests {
             ("10.1.0.1", false),
             ("192.168.0.1", false),
             ("::ffff:10.9.0.1", false),
+            ("::ffff:10.1.0.1", false),
         ] {
             assert_eq!(verdict(&policy, address), open, "{address}");
+        }
+        let everywhere = AddressPolicy { own: vec!["0.0.0.0:443".parse().unwrap()], ..policy };
+        for (address, open) in [("10.1.2.3", false), ("::ffff:10.1.2.3", false), ("1.1.1.1", true)] {
+            assert_eq!(verdict(&everywhere, address), open, "{address}");
         }
     }
 
