@@ -2,6 +2,7 @@
 //! byte of an exchange. Bounded: an exchange waits for room before it begins. Lossless: room that was given is kept.
 
 use std::{
+    borrow::Cow,
     io::Write,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
@@ -214,6 +215,30 @@ fn paint(outcome: Outcome, colour: bool, text: &str, line: &mut Vec<u8>) {
         Outcome::Failed => "33",
         Outcome::Aborted => "90",
     };
+    let text = printable(text);
     let painted = if colour { format!("\u{1b}[{code}m{text}\u{1b}[0m\n") } else { format!("{text}\n") };
     line.extend_from_slice(painted.as_bytes());
+}
+
+/// Text as a terminal may show it: a path or a reason may hold whatever a client wrote, and neither controls nor marks
+/// that turn the direction of writing belong there.
+fn printable(text: &str) -> Cow<'_, str> {
+    let unprintable =
+        |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !text.contains(unprintable) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.replace(unprintable, "\u{fffd}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_for_people_holds_no_controls() {
+        let mut line = Vec::new();
+        paint(Outcome::Denied, false, "200 GET https://a.example/\u{9b}31m\u{202e}x\n    denied", &mut line);
+        assert_eq!(String::from_utf8(line).unwrap(), "200 GET https://a.example/\u{fffd}31m\u{fffd}x\n    denied\n");
+    }
 }
