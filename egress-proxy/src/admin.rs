@@ -1,9 +1,12 @@
 //! The operator's listener: `/healthz` (the process serves), `/readyz` (it may be used: the log is writable and the
 //! inspector has proved itself). Never on a network of the agent's.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -45,7 +48,11 @@ pub async fn serve(proxy: Arc<Proxy>, listener: TcpListener, mut shutdown: Shutd
             _ = shutdown.wait_for(|draining| *draining) => return,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else { continue };
+        let Ok((stream, _)) = accepted else {
+            // Out of descriptors: let others finish first.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
         let proxy = proxy.clone();
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {
