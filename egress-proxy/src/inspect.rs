@@ -15,7 +15,7 @@ use http::{HeaderValue, Method, Request, request::Parts};
 use shared::authority::{Authority, Host};
 use thiserror::Error;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
     time::timeout,
 };
 
@@ -33,6 +33,8 @@ pub const MAX_CONTENT: usize = 32 << 20;
 const BUDGET: usize = 256 << 20;
 /// Content inside the inspector at one time.
 const IN_FLIGHT: usize = 32 << 20;
+/// Coded contents that are unfolded at one time: each may grow to [`MAX_CONTENT`] beside what was sent.
+const UNFOLDING: usize = 4;
 /// How long an exchange waits for its share of the budget.
 const BUDGET_WAIT: Duration = Duration::from_secs(30);
 /// The unit of both budgets, in bytes.
@@ -56,6 +58,7 @@ pub struct Inspection {
     waiting: Arc<Waiting>,
     budget: Arc<Semaphore>,
     in_flight: Semaphore,
+    unfolding: Semaphore,
 }
 
 impl Inspection {
@@ -65,6 +68,7 @@ impl Inspection {
             waiting: Arc::default(),
             budget: Arc::new(Semaphore::new(BUDGET / UNIT)),
             in_flight: Semaphore::new(IN_FLIGHT / UNIT),
+            unfolding: Semaphore::new(UNFOLDING),
         }
     }
 
@@ -124,11 +128,15 @@ impl Inspection {
     }
 
     async fn ask(&self, authority: &Authority, head: &Parts, content: &Collected) -> Result<(), InspectError> {
+        // Kept until what it unfolds to has its own share.
+        let unfolding = match question::is_coded(&head.headers) {
+            true => Some(share(&self.unfolding, 1).await?),
+            false => None,
+        };
         let content = question::decoded(&head.headers, content)?;
         let length = content.remaining();
-        let share = u32::try_from(length.div_ceil(UNIT).max(1)).unwrap_or(u32::MAX);
-        let wait = timeout(BUDGET_WAIT, self.in_flight.acquire_many(share)).await;
-        let _share = wait.map_err(|_| InspectError::Overload)?.map_err(|_| InspectError::Overload)?;
+        let _share = share(&self.in_flight, length.div_ceil(UNIT).max(1)).await?;
+        drop(unfolding);
         let limit = Duration::from_secs(15) + Duration::from_secs(8).mul_f64(length as f64 / f64::from(1 << 20));
         timeout(limit, self.outer.ask(&self.waiting, authority, head, &content))
             .await
@@ -140,6 +148,13 @@ impl Inspection {
         let wait = timeout(BUDGET_WAIT, self.budget.clone().acquire_many_owned(units)).await;
         wait.map_err(|_| InspectError::Overload)?.map_err(|_| InspectError::Overload)
     }
+}
+
+/// A share of what all exchanges have together, or no verdict.
+async fn share(of: &Semaphore, units: usize) -> Result<SemaphorePermit<'_>, InspectError> {
+    let units = u32::try_from(units).unwrap_or(u32::MAX);
+    let wait = timeout(BUDGET_WAIT, of.acquire_many(units)).await;
+    wait.map_err(|_| InspectError::Overload)?.map_err(|_| InspectError::Overload)
 }
 
 /// Why an exchange does not pass the inspection.

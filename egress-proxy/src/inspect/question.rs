@@ -61,6 +61,11 @@ fn target(address: &InspectorAddress, authority: &Authority, uri: &Uri) -> Optio
     Uri::from_parts(parts).ok()
 }
 
+/// Whether content may have to be unfolded.
+pub fn is_coded(fields: &HeaderMap) -> bool {
+    fields.contains_key(header::CONTENT_ENCODING)
+}
+
 /// The content as the inspector shall read it: with every coding undone.
 ///
 /// # Errors
