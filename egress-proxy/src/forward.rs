@@ -10,7 +10,7 @@ mod pool;
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use http::{HeaderValue, Method, Request, Response, Uri, Version, header, uri};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use shared::{authority::Authority, routes::Scheme};
 use thiserror::Error;
 
@@ -130,11 +130,18 @@ fn address(request: &mut Request<Content>, permit: &RequestPermit, sender: &Send
                     request.headers_mut().insert(header::HOST, host);
                 }
             }
+            // Without this the HTTP library takes a GET whose content has no known length for one without content.
+            if !request.body().is_end_stream() && request.body().size_hint().exact().is_none() {
+                let chunked = HeaderValue::from_static("chunked");
+                request.headers_mut().insert(header::TRANSFER_ENCODING, chunked);
+            }
             *request.version_mut() = Version::HTTP_11;
             *request.uri_mut() = Uri::from(target);
         }
         Sender::Http2(_) => {
-            request.headers_mut().remove(header::HOST);
+            for name in [header::HOST, header::TRANSFER_ENCODING] {
+                request.headers_mut().remove(name);
+            }
             *request.version_mut() = Version::HTTP_2;
             let mut parts = uri::Parts::default();
             parts.scheme = permit.scheme().name().parse().ok();

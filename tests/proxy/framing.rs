@@ -155,3 +155,18 @@ async fn raw(answer: &str) -> (RawOrigin, Proxy) {
     let proxy = Proxy::start(Setup::new(&routes(["host: raw.localhost, ports: any"])).trusting(&pki)).await;
     (origin, proxy)
 }
+
+#[tokio::test]
+async fn content_of_a_get_in_chunks_arrives() {
+    let stage = Stage::granting("").await;
+    let authority = stage.origin.authority();
+    let mut inside = stage.client().raw_inside(&authority).await;
+    inside
+        .send(format!(
+            "GET /echo HTTP/1.1\r\nHost: {authority}\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+        ))
+        .await;
+    assert_eq!(inside.answer().await.head.status(), 200);
+    let arrival = stage.origin.next_arrival().await;
+    assert_eq!(arrival.received().await.kept, b"hello");
+}
