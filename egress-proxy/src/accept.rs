@@ -5,13 +5,17 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
 use crate::{connection, proxy::Proxy};
 
 /// Becomes `true` when the proxy drains.
 pub type Shutdown = watch::Receiver<bool>;
+
+/// A client's place among those that may be connected. Held for as long as anything of its connection lives, tunnels
+/// and WebSockets too.
+pub type Seat = Arc<OwnedSemaphorePermit>;
 
 /// Serves the outer face until `shutdown`.
 pub async fn serve(proxy: Arc<Proxy>, listener: TcpListener, mut shutdown: Shutdown) {
@@ -23,11 +27,7 @@ pub async fn serve(proxy: Arc<Proxy>, listener: TcpListener, mut shutdown: Shutd
             stream = accept(&listener, &room) => stream,
         };
         let Some((stream, seat)) = stream else { continue };
-        let connection = connection::serve(proxy.clone(), stream, shutdown.clone());
-        proxy.tasks.spawn(async move {
-            connection.await;
-            drop(seat);
-        });
+        proxy.tasks.spawn(connection::serve(proxy.clone(), stream, Arc::new(seat), shutdown.clone()));
     }
 }
 
@@ -35,7 +35,7 @@ pub async fn serve(proxy: Arc<Proxy>, listener: TcpListener, mut shutdown: Shutd
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
-) -> Option<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(tokio::net::TcpStream, OwnedSemaphorePermit)> {
     let seat = room.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, _)) => {

@@ -9,7 +9,8 @@ use shared::{record::Outcome, routes::Scheme};
 use tokio::net::TcpStream;
 
 use crate::{
-    accept::Shutdown,
+    accept::{Seat, Shutdown},
+    error::ExchangeError,
     exchange::{self, Origin},
     proxy::Proxy,
     record::{Recording, TunnelRecording},
@@ -25,12 +26,12 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 pub const MAX_HEAD: usize = 64 * 1024;
 
 /// Serves a connection until its client is done or the proxy drains.
-pub async fn serve(proxy: Arc<Proxy>, stream: TcpStream, shutdown: Shutdown) {
+pub async fn serve(proxy: Arc<Proxy>, stream: TcpStream, seat: Seat, shutdown: Shutdown) {
     let service = {
         let (proxy, shutdown) = (proxy.clone(), shutdown.clone());
         service_fn(move |request| {
-            let (proxy, shutdown) = (proxy.clone(), shutdown.clone());
-            async move { Ok::<_, std::convert::Infallible>(answer(&proxy, request, shutdown).await) }
+            let (proxy, seat, shutdown) = (proxy.clone(), seat.clone(), shutdown.clone());
+            async move { Ok::<_, std::convert::Infallible>(answer(&proxy, request, seat, shutdown).await) }
         })
     };
     let connection = http1::Builder::new()
@@ -45,10 +46,15 @@ pub async fn serve(proxy: Arc<Proxy>, stream: TcpStream, shutdown: Shutdown) {
     }
 }
 
-async fn answer(proxy: &Arc<Proxy>, mut request: Request<Incoming>, shutdown: Shutdown) -> Response<ClientBody> {
-    match RequestTarget::of(request.method(), request.uri()) {
+async fn answer(
+    proxy: &Arc<Proxy>,
+    mut request: Request<Incoming>,
+    seat: Seat,
+    shutdown: Shutdown,
+) -> Response<ClientBody> {
+    match target(proxy, &request) {
         Ok(RequestTarget::Absolute { authority, .. }) => {
-            exchange::serve(proxy, &Origin::Clear(Arc::new(authority)), request).await
+            exchange::serve(proxy, &Origin::Clear(Arc::new(authority), seat), request).await
         }
         Ok(RequestTarget::Tunnel(authority)) => {
             let upgrade = request.extensions_mut().remove::<OnUpgrade>();
@@ -57,7 +63,7 @@ async fn answer(proxy: &Arc<Proxy>, mut request: Request<Incoming>, shutdown: Sh
             };
             let recording = TunnelRecording::begin(room, authority.to_string());
             let permit = proxy.policy.connect(authority);
-            proxy.tasks.spawn(tunnel::serve(proxy.clone(), permit, upgrade, recording, shutdown));
+            proxy.tasks.spawn(tunnel::serve(proxy.clone(), permit, upgrade, recording, seat, shutdown));
             Response::new(ClientBody::full(bytes::Bytes::new()))
         }
         Err(error) => {
@@ -65,9 +71,17 @@ async fn answer(proxy: &Arc<Proxy>, mut request: Request<Incoming>, shutdown: Sh
                 return respond::unrecorded(StatusCode::SERVICE_UNAVAILABLE, "the log cannot be written", None);
             };
             let recording = Recording::begin(room, request.method().clone(), Scheme::Http, request.version(), None);
-            respond::refuse(&error.into(), &recording)
+            respond::refuse(&error, &recording)
         }
     }
+}
+
+/// What the request is for, told by a host in which there is no credential: it will be written into a record.
+fn target(proxy: &Proxy, request: &Request<Incoming>) -> Result<RequestTarget, ExchangeError> {
+    if let Some(named) = request.uri().authority() {
+        proxy.policy.check_name(named.as_str())?;
+    }
+    Ok(RequestTarget::of(request.method(), request.uri())?)
 }
 
 /// Polls a connection to its end; when the proxy drains, what is under way is completed and nothing new is begun.

@@ -20,6 +20,8 @@ use tokio::{
 
 use crate::{
     error::{BodyError, ExchangeError},
+    hop_by_hop,
+    live::{ContentRevocation, Revoked},
     own_fields::{self, OwnField},
     policy::Table,
     record::Recording,
@@ -162,18 +164,19 @@ impl Collected {
     }
 }
 
-/// What comes from the client: counted, its trailers judged and stripped.
+/// What comes from the client: counted, its trailers judged and stripped; ended where the table changes its mind.
 pub struct Received {
     body: Incoming,
+    revocation: ContentRevocation,
     recording: Arc<Recording>,
     table: Arc<Table>,
     stop: Stop,
 }
 
 impl Received {
-    pub fn new(body: Incoming, recording: Arc<Recording>, table: Arc<Table>) -> Self {
+    pub fn new(body: Incoming, revocation: ContentRevocation, recording: Arc<Recording>, table: Arc<Table>) -> Self {
         let stop = Stop { reason: Arc::default(), recording: recording.clone() };
-        Self { body, recording, table, stop }
+        Self { body, revocation, recording, table, stop }
     }
 
     /// Where to read why this content stopped.
@@ -187,6 +190,9 @@ impl Body for Received {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.revocation.poll_revoked(cx) {
+            return Poll::Ready(Some(Err(self.stop.put(Revoked.into()))));
+        }
         let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
             None => return Poll::Ready(None),
             Some(Err(error)) => return Poll::Ready(Some(Err(self.stop.put(ExchangeError::Content(error))))),
@@ -218,6 +224,7 @@ fn judged_trailers(mut trailers: HeaderMap, table: &Table) -> Result<HeaderMap, 
     own_fields::check(&trailers).map_err(|OwnField(name)| ExchangeError::OwnField(name))?;
     table.check_trailers(&trailers)?;
     table.strip.strip(&mut trailers, &[]);
+    hop_by_hop::strip(&mut trailers);
     Ok(trailers)
 }
 

@@ -48,6 +48,13 @@ impl SecretStore {
         }
     }
 
+    /// The same values, and these, which replace what has their names.
+    pub fn with(&self, secrets: BTreeMap<String, String>) -> Self {
+        let mut store = Self { given: self.given.clone() };
+        store.replace(secrets);
+        store
+    }
+
     fn find(&self, source: &CredentialSource) -> Result<Arc<Secret>, CredentialError> {
         let name = source.name();
         let secret = match source {
@@ -132,7 +139,7 @@ impl Credential {
 }
 
 /// Which fields an agent's own credentials travel in: removed from every request, on every route.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct StripList {
     fields: HashSet<HeaderName>,
 }
@@ -171,7 +178,12 @@ struct Guarded {
 
 impl Guard {
     /// `credentials`: those of the table's routes, in its order.
-    pub fn new<'c>(credentials: impl Iterator<Item = Option<&'c Credential>>) -> Option<Self> {
+    ///
+    /// # Errors
+    /// There are too many to look for.
+    pub fn new<'c>(
+        credentials: impl Iterator<Item = Option<&'c Credential>>,
+    ) -> Result<Option<Self>, aho_corasick::BuildError> {
         let (mut needles, mut patterns) = (Vec::new(), Vec::new());
         for (route, credential) in credentials.enumerate() {
             let Some(credential) = credential else { continue };
@@ -185,11 +197,12 @@ impl Guard {
                 patterns.push(Guarded { name: format!("the stand-in for {}", credential.name), placeholder_of: home });
             }
         }
-        let automaton = AhoCorasick::new(&needles).ok().filter(|_| !needles.is_empty())?;
+        // Names of hosts and fields travel in lower case.
+        let automaton = AhoCorasick::builder().ascii_case_insensitive(true).build(&needles);
         for needle in &mut needles {
             zeroize::Zeroize::zeroize(needle);
         }
-        Some(Self { automaton, patterns })
+        Ok(if patterns.is_empty() { None } else { Some(Self { automaton: automaton?, patterns }) })
     }
 
     /// Looks at a whole head. `route`: the index of the route that the request is for.
@@ -201,8 +214,15 @@ impl Guard {
         self.check_fields(fields, route)
     }
 
+    /// Looks at the name of a host, wherever it stands.
+    pub fn check_name(&self, name: &str) -> Result<(), CredentialSent> {
+        self.check(name.as_bytes(), "the name of a host", None)
+    }
+
     pub fn check_fields(&self, fields: &HeaderMap, route: Option<usize>) -> Result<(), CredentialSent> {
         for (name, value) in fields {
+            // Names first: from here on one may be told as the place of a value.
+            self.check(name.as_str().as_bytes(), "the name of a field", None)?;
             let home = route.map(|route| (route, name));
             self.check(value.as_bytes(), name.as_str(), home)?;
             if let Some(pair) = basic_pair(name, value) {
@@ -365,7 +385,7 @@ mod tests {
     #[test]
     fn the_guard_knows_values_and_misplaced_stand_ins() {
         let credential = Credential::resolve(&auth(AuthScheme::Bearer, "T"), &store()).ok().unwrap();
-        let guard = Guard::new([None, Some(&credential)].into_iter()).unwrap();
+        let guard = Guard::new([None, Some(&credential)].into_iter()).unwrap().unwrap();
         let fields = |name: &'static str, value: &str| {
             let mut fields = HeaderMap::new();
             fields.insert(name, value.parse().unwrap());

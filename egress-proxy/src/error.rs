@@ -8,6 +8,7 @@ use crate::{
     credentials::{CredentialError, CredentialSent},
     forward::ForwardError,
     inspect::InspectError,
+    live::Revoked,
     mask::EchoError,
     policy::Denied,
     record::JournalClosed,
@@ -46,6 +47,8 @@ pub enum ExchangeError {
     NestedConnect,
     #[error("the field `{0}` belongs to the proxy")]
     OwnField(String),
+    #[error(transparent)]
+    Revoked(#[from] Revoked),
     #[error("{0}")]
     Scan(Finding),
     #[error("the client sent its content too slowly")]

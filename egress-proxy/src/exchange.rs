@@ -12,9 +12,10 @@ use shared::{
 };
 
 use crate::{
+    accept::Seat,
     content::{Collected, Content, Received},
     error::ExchangeError,
-    forward::{Answer, Offer},
+    forward::{Answer, ForwardError, Offer},
     hop_by_hop,
     live::Revocation,
     mask::Mask,
@@ -36,29 +37,35 @@ use crate::{
 #[derive(Clone, Debug)]
 pub enum Origin {
     /// In clear, with this authority in its target.
-    Clear(Arc<Authority>),
+    Clear(Arc<Authority>, Seat),
     /// Inside the tunnel with this id that was opened for this authority.
-    Tunnel(Arc<Authority>, Id),
+    Tunnel(Arc<Authority>, Id, Seat),
 }
 
 impl Origin {
     fn authority(&self) -> &Arc<Authority> {
         match self {
-            Self::Clear(authority) | Self::Tunnel(authority, _) => authority,
+            Self::Clear(authority, _) | Self::Tunnel(authority, ..) => authority,
         }
     }
 
     fn scheme(&self) -> Scheme {
         match self {
-            Self::Clear(_) => Scheme::Http,
+            Self::Clear(..) => Scheme::Http,
             Self::Tunnel(..) => Scheme::Https,
         }
     }
 
     fn tunnel(&self) -> Option<Id> {
         match self {
-            Self::Clear(_) => None,
-            Self::Tunnel(_, id) => Some(*id),
+            Self::Clear(..) => None,
+            Self::Tunnel(_, id, _) => Some(*id),
+        }
+    }
+
+    fn seat(&self) -> &Seat {
+        match self {
+            Self::Clear(_, seat) | Self::Tunnel(_, _, seat) => seat,
         }
     }
 }
@@ -89,10 +96,17 @@ async fn exchange(
     let (mut head, body) = request.into_parts();
     let authority = origin.authority();
     let path_and_query = target::path_and_query(&head.uri);
-    recording.note(|draft| {
-        draft.authority = Some(authority.clone());
-        draft.target = Some(path_and_query.clone());
-    });
+    let method = head.method.clone();
+    let fields = Arc::new(head.headers.clone());
+    let judged =
+        Judged { scheme: origin.scheme(), authority, method: &method, target: &path_and_query, fields: &fields };
+    recording.note(|draft| draft.authority = Some(authority.clone()));
+    // First of all, so that no reason and no record repeats a credential.
+    if let Some(named) = head.uri.authority() {
+        proxy.policy.check_name(named.as_str())?;
+    }
+    proxy.policy.check_credentials(judged)?;
+    recording.note(|draft| draft.target = Some(path_and_query.clone()));
     check_authority(origin, &head)?;
     if is_introspection(authority) {
         return Ok(introspect(proxy, path_and_query.path(), recording));
@@ -100,18 +114,16 @@ async fn exchange(
     own_fields::check(&head.headers).map_err(|own_fields::OwnField(name)| ExchangeError::OwnField(name))?;
 
     // Judge.
-    let method = head.method.clone();
-    let fields = head.headers.clone();
-    let judged =
-        Judged { scheme: origin.scheme(), authority, method: &method, target: &path_and_query, fields: &fields };
     recording.note(|draft| draft.route = proxy.policy.table().routes.find(&authority.host).cloned());
     let permit = proxy.policy.request(judged)?;
+    // From here on a reload ends the exchange, wherever it is.
+    let revocation = proxy.live.enter(judged);
     recording.note(|draft| {
         draft.route = Some(permit.route().clone());
         draft.rule = Some(permit.rule());
     });
     check_expectation(&head.headers)?;
-    let upgrade = Upgrade::take(&mut head)?;
+    let upgrade = Upgrade::take(&mut head, origin.seat())?;
     check_inspectable(&permit, &head, upgrade.is_some())?;
 
     // Strip.
@@ -123,7 +135,7 @@ async fn exchange(
 
     // Scan and inspect. Nothing has been resolved or dialled, and no credential of ours is in the head.
     scan_head(&permit, &head, recording)?;
-    let received = Received::new(body, recording.clone(), permit.table().clone());
+    let received = Received::new(body, revocation.of_content(), recording.clone(), permit.table().clone());
     let stop = received.stop();
     let content = judge_content(proxy, &permit, &head, received, recording).await?;
 
@@ -137,15 +149,17 @@ async fn exchange(
     let mask = credential.as_deref().map(Mask::new);
 
     // Forward.
-    let revocation = proxy.live.enter(&permit, judged);
     if let Some(upgrade) = upgrade {
         return upgrade.forward(proxy, &permit, head, mask, revocation, recording).await;
     }
     let offer = Offer::for_client(head.version);
     head.extensions.clear();
     let request = Request::from_parts(head, content);
-    let answer = proxy.next_hops.forward(&permit, request, offer).await;
+    let answer = revocation.unless_revoked(proxy.next_hops.forward(&permit, request, offer)).await?;
     let answer = answer.map_err(|error| stop.take().unwrap_or(ExchangeError::Forward(error)))?;
+    if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(ExchangeError::Forward(ForwardError::Upgrade));
+    }
     relay(answer, mask, revocation, recording)
 }
 

@@ -1,5 +1,6 @@
 //! Exchanges under way, so that a reload can end those that the new table no longer grants. A request that is only being
-//! answered slowly is not touched as long as it is still granted.
+//! answered slowly is not touched as long as it is still granted. What is ended is ended both ways: its answer, the
+//! content that still goes out, and the wait for an answer that has not begun.
 
 use std::{
     collections::HashMap,
@@ -12,12 +13,10 @@ use std::{
 
 use atomic_waker::AtomicWaker;
 use http::{HeaderMap, Method, uri::PathAndQuery};
-use shared::{
-    authority::Authority,
-    routes::{PathRules, Scheme},
-};
+use shared::{authority::Authority, routes::Scheme};
+use thiserror::Error;
 
-use crate::policy::{Judged, Policy, RequestPermit};
+use crate::policy::{Judged, Policy};
 
 /// All exchanges under way.
 #[derive(Clone, Default)]
@@ -36,27 +35,28 @@ struct Entry {
     authority: Arc<Authority>,
     method: Method,
     target: PathAndQuery,
-    /// Kept only where a rule looks at fields.
-    fields: HeaderMap,
+    fields: Arc<HeaderMap>,
     signal: Arc<Signal>,
 }
 
 #[derive(Default)]
 struct Signal {
     revoked: AtomicBool,
-    waker: AtomicWaker,
+    /// Content and answer are polled by different tasks, and both must wake.
+    content: AtomicWaker,
+    answer: AtomicWaker,
 }
 
 impl Live {
-    pub fn enter(&self, permit: &RequestPermit, request: Judged<'_>) -> Revocation {
-        let looks_at_fields = matches!(permit.route().paths, PathRules::Matches(_));
+    /// Enters an exchange that was granted. The grant is to be renewed afterwards: a reload in between has not seen it.
+    pub fn enter(&self, request: Judged<'_>) -> Revocation {
         let signal = Arc::new(Signal::default());
         let entry = Entry {
             scheme: request.scheme,
             authority: request.authority.clone(),
             method: request.method.clone(),
             target: request.target.clone(),
-            fields: if looks_at_fields { request.fields.clone() } else { HeaderMap::new() },
+            fields: request.fields.clone(),
             signal: signal.clone(),
         };
         let mut entries = self.lock();
@@ -78,7 +78,8 @@ impl Live {
             };
             if !policy.still_grants(judged) {
                 entry.signal.revoked.store(true, Ordering::Release);
-                entry.signal.waker.wake();
+                entry.signal.content.wake();
+                entry.signal.answer.wake();
             }
         }
     }
@@ -98,8 +99,24 @@ pub struct Revocation {
 impl Revocation {
     /// Whether the exchange is to end; wakes `cx` when it is.
     pub fn poll_revoked(&self, cx: &Context<'_>) -> bool {
-        self.signal.waker.register(cx.waker());
+        self.signal.answer.register(cx.waker());
         self.signal.revoked.load(Ordering::Acquire)
+    }
+
+    /// The same news for the request's content.
+    pub fn of_content(&self) -> ContentRevocation {
+        ContentRevocation(self.signal.clone())
+    }
+
+    /// Does `work`, unless the exchange is to end first.
+    ///
+    /// # Errors
+    /// The exchange is to end.
+    pub async fn unless_revoked<T>(&self, work: impl Future<Output = T>) -> Result<T, Revoked> {
+        tokio::select! {
+            done = work => Ok(done),
+            () = self.revoked() => Err(Revoked),
+        }
     }
 
     /// Ends when the exchange is to end.
@@ -110,6 +127,22 @@ impl Revocation {
         .await;
     }
 }
+
+/// Tells the content of one exchange that it may not go on.
+pub struct ContentRevocation(Arc<Signal>);
+
+impl ContentRevocation {
+    /// Whether the exchange is to end; wakes `cx` when it is.
+    pub fn poll_revoked(&self, cx: &Context<'_>) -> bool {
+        self.0.content.register(cx.waker());
+        self.0.revoked.load(Ordering::Acquire)
+    }
+}
+
+/// An exchange was granted and is no longer.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("the route table no longer grants this exchange")]
+pub struct Revoked;
 
 impl Drop for Revocation {
     fn drop(&mut self) {

@@ -94,16 +94,31 @@ impl Policy {
         ConnectPermit { authority: Arc::new(authority), listing }
     }
 
+    /// Looks for real credentials and misplaced stand-ins anywhere in a head.
+    ///
+    /// # Errors
+    /// What was found, and where.
+    pub fn check_credentials(&self, request: Judged<'_>) -> Result<(), CredentialSent> {
+        let table = self.table.load();
+        let Some(guard) = &table.guard else { return Ok(()) };
+        let route = table.routes.find(&request.authority.host).and_then(|route| table.index(route));
+        guard.check_head(request.target.as_str(), request.fields, route)
+    }
+
+    /// Looks for real credentials in the name of a host, as a client wrote it.
+    ///
+    /// # Errors
+    /// What was found.
+    pub fn check_name(&self, name: &str) -> Result<(), CredentialSent> {
+        self.table.load().guard.as_ref().map_or(Ok(()), |guard| guard.check_name(name))
+    }
+
     /// Decides over one request.
     ///
     /// # Errors
-    /// A credential or stand-in where it has no business, or the table's refusal.
+    /// The table's refusal.
     pub fn request(&self, request: Judged<'_>) -> Result<RequestPermit, Denied> {
         let table = self.table.load_full();
-        if let Some(guard) = &table.guard {
-            let route = table.routes.find(&request.authority.host).and_then(|route| table.index(route));
-            guard.check_head(request.target.as_str(), request.fields, route)?;
-        }
         let Grant { route, rule } = table.routes.judge(&request.subject())?;
         let index =
             table.index(&route).ok_or(Denied::Table(Refusal::HostUnlisted { host: request.authority.host.clone() }))?;
@@ -118,7 +133,13 @@ impl Policy {
     /// # Errors
     /// The new table refuses what the old one allowed.
     pub fn renew(&self, permit: RequestPermit, request: Judged<'_>) -> Result<RequestPermit, Denied> {
-        if self.table.load().generation == permit.table.generation { Ok(permit) } else { self.request(request) }
+        if self.table.load().generation == permit.table.generation {
+            return Ok(permit);
+        }
+        self.check_credentials(request)?;
+        let renewed = self.request(request)?;
+        // What was stripped, scanned and asked about the old table's way is not what the new one asks for.
+        if renewed.demands() == permit.demands() { Ok(renewed) } else { Err(Denied::Changed) }
     }
 
     /// Whether the current table still grants what was granted to a long exchange.
@@ -166,7 +187,7 @@ impl Table {
             })?;
             states.push(RouteState { credential, exemptions });
         }
-        let guard = Guard::new(states.iter().map(|state| state.credential.as_ref().and_then(|c| c.as_deref().ok())));
+        let guard = Guard::new(states.iter().map(|state| state.credential.as_ref().and_then(|c| c.as_deref().ok())))?;
         Ok(Self { generation, strip: StripList::of(&routes), routes, states, guard, scanner: Arc::new(scanner) })
     }
 
@@ -190,7 +211,7 @@ pub struct Judged<'r> {
     pub authority: &'r Arc<Authority>,
     pub method: &'r Method,
     pub target: &'r PathAndQuery,
-    pub fields: &'r HeaderMap,
+    pub fields: &'r Arc<HeaderMap>,
 }
 
 impl<'r> Judged<'r> {
@@ -263,6 +284,12 @@ impl RequestPermit {
         self.scan
     }
 
+    /// What has to be done with a request before it leaves.
+    fn demands(&self) -> impl PartialEq + '_ {
+        let Route { keep, scan_except, .. } = &*self.route;
+        (self.inspect, self.scan, scan_except, keep, &self.table.strip)
+    }
+
     /// The scan's rules, with every credential of the table among them.
     pub fn scanner(&self) -> &Arc<Scanner> {
         &self.table.scanner
@@ -288,6 +315,8 @@ impl RequestPermit {
 /// Why a request gets no permit.
 #[derive(Clone, Debug, Error)]
 pub enum Denied {
+    #[error("the rules for this request changed while it was under way")]
+    Changed,
     #[error(transparent)]
     Credential(#[from] CredentialSent),
     #[error(transparent)]
@@ -305,6 +334,8 @@ pub enum TableError {
     ExchangeMode { route: String, line: usize },
     #[error("route `{route}` (line {line}) excepts a rule that the scan does not have")]
     Exemption { route: String, line: usize, source: UnknownRule },
+    #[error("the credentials of all routes cannot be watched for")]
+    Guard(#[from] aho_corasick::BuildError),
     #[error("route `{route}` (line {line}) wants to be inspected, and the proxy runs without `--inspect`")]
     InspectorAbsent { route: String, line: usize },
     #[error("the scan's rules cannot be used")]

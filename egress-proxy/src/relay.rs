@@ -15,7 +15,7 @@ use shared::record::Outcome;
 use crate::{
     error::BodyError,
     forward::Lease,
-    live::Revocation,
+    live::{Revocation, Revoked},
     mask::{EchoError, Mask},
     record::Recording,
 };
@@ -81,14 +81,14 @@ impl Relay {
         }
     }
 
-    fn fail(&mut self, token: &'static str, error: BodyError) -> BodyError {
+    fn fail(&mut self, outcome: Outcome, token: &'static str, error: BodyError) -> BodyError {
         self.ended = true;
         self.lease = None;
         self.recording.note(|draft| {
             if draft.outcome != Outcome::Aborted || draft.error.is_some() {
                 return;
             }
-            draft.outcome = Outcome::Failed;
+            draft.outcome = outcome;
             draft.by = Some("egress-proxy");
             draft.error = Some(token);
             draft.reason = Some(crate::respond::chain(error.as_ref()));
@@ -134,13 +134,13 @@ impl Body for ClientBody {
                 return Poll::Ready(relay.rest().map(Ok));
             }
             if relay.revocation.poll_revoked(cx) {
-                let error = relay.fail("revoked", "the route table no longer grants this exchange".into());
+                let error = relay.fail(Outcome::Denied, "revoked", Revoked.into());
                 return Poll::Ready(Some(Err(error)));
             }
             match ready!(Pin::new(&mut relay.body).poll_frame(cx)) {
                 None => relay.finish(),
                 Some(Err(error)) => {
-                    let error = relay.fail("connection_terminated", error.into());
+                    let error = relay.fail(Outcome::Failed, "connection_terminated", error.into());
                     return Poll::Ready(Some(Err(error)));
                 }
                 Some(Ok(frame)) => match frame.into_data() {
@@ -148,7 +148,7 @@ impl Body for ClientBody {
                         let chunk = match relay.data(chunk) {
                             Ok(chunk) => chunk,
                             Err(error) => {
-                                let error = relay.fail("credential_echoed", error.into());
+                                let error = relay.fail(Outcome::Failed, "credential_echoed", error.into());
                                 return Poll::Ready(Some(Err(error)));
                             }
                         };

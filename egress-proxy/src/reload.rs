@@ -76,8 +76,13 @@ impl Source {
             Some(routes) => files::parse_routes(&routes.to_string(), "stdin")?,
             None => proxy.policy.table().routes.clone(),
         };
-        self.store.replace(document.tokens.unwrap_or_default());
-        self.put_in_force(proxy, routes)
+        let store = self.store.with(document.tokens.unwrap_or_default());
+        let former = std::mem::replace(&mut self.store, store);
+        let put = self.put_in_force(proxy, routes);
+        if put.is_err() {
+            self.store = former;
+        }
+        put
     }
 
     fn put_in_force(&mut self, proxy: &Proxy, routes: Routes) -> anyhow::Result<()> {

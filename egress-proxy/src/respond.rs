@@ -115,6 +115,10 @@ impl Answer {
                 text: format!("{sent}, where it has no business. The proxy adds credentials by itself; send none."),
                 ..denied(S::FORBIDDEN, "credential_sent")
             },
+            ExchangeError::Denied(Denied::Changed) => {
+                let text = format!("{error}. Send it again.");
+                proxy(S::SERVICE_UNAVAILABLE, Outcome::Denied, "rules_changed", text)
+            }
             ExchangeError::Denied(Denied::Table(refusal)) => Self::table(refusal),
             ExchangeError::Echo(error) => {
                 proxy(S::BAD_GATEWAY, Outcome::Failed, "credential_echoed", format!("{}.", chain(error)))
@@ -136,6 +140,7 @@ impl Answer {
             ExchangeError::Misdirected { .. } => denied(S::MISDIRECTED_REQUEST, "misdirected"),
             ExchangeError::NestedConnect => denied(S::FORBIDDEN, "nested_connect"),
             ExchangeError::OwnField(_) => denied(S::FORBIDDEN, "own_field"),
+            ExchangeError::Revoked(_) => denied(S::FORBIDDEN, "revoked"),
             ExchangeError::Scan(finding) => Self {
                 status: S::FORBIDDEN,
                 outcome: Outcome::Blocked,

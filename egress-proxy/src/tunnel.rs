@@ -24,13 +24,13 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use crate::{
-    accept::Shutdown,
+    accept::{Seat, Shutdown},
     connection::{HEAD_TIMEOUT, MAX_HEAD, until_done},
     exchange::{self, Origin},
     intercept::intercept,
     policy::ConnectPermit,
     proxy::Proxy,
-    record::{Id, TunnelRecording},
+    record::TunnelRecording,
     respond,
 };
 
@@ -46,6 +46,7 @@ pub async fn serve(
     permit: ConnectPermit,
     upgrade: OnUpgrade,
     mut recording: TunnelRecording,
+    seat: Seat,
     shutdown: Shutdown,
 ) {
     let upgraded = match upgrade.await {
@@ -55,15 +56,15 @@ pub async fn serve(
     // The bare socket where there is one: every layer between costs on every read and write.
     match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) if parts.read_buf.is_empty() => {
-            run(&proxy, &permit, parts.io.into_inner(), recording, shutdown).await;
+            run(&proxy, &permit, parts.io.into_inner(), recording, seat, shutdown).await;
         }
         Ok(parts) => {
             // The client did not wait for the 200 and has sent its ClientHello already.
             let (read, write) = parts.io.into_inner().into_split();
             let stream = join(Cursor::new(parts.read_buf).chain(read), write);
-            run(&proxy, &permit, stream, recording, shutdown).await;
+            run(&proxy, &permit, stream, recording, seat, shutdown).await;
         }
-        Err(upgraded) => run(&proxy, &permit, TokioIo::<Upgraded>::new(upgraded), recording, shutdown).await,
+        Err(upgraded) => run(&proxy, &permit, TokioIo::<Upgraded>::new(upgraded), recording, seat, shutdown).await,
     }
 }
 
@@ -72,18 +73,24 @@ async fn run<S>(
     permit: &ConnectPermit,
     stream: S,
     mut recording: TunnelRecording,
+    seat: Seat,
     shutdown: Shutdown,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let stream = match intercept(&proxy.leaves, permit, stream).await {
         Ok(stream) => stream,
-        Err(error) => return recording.fail(Outcome::Denied, error.token(), respond::chain(&error)),
+        Err(error) => {
+            let reason = respond::chain(&error);
+            // The client may have put anything into its SNI.
+            let reason = proxy.policy.check_name(&reason).map_or_else(|sent| sent.to_string(), |()| reason);
+            return recording.fail(Outcome::Denied, error.token(), reason);
+        }
     };
     let protocol = if stream.get_ref().1.alpn_protocol() == Some(b"h2") { "h2" } else { "http/1.1" };
     recording.client_protocol = Some(protocol);
-    let (id, exchanges) = (recording.id, recording.counter());
-    match speak(proxy, permit, stream, protocol, (id, exchanges), shutdown).await {
+    let origin = Origin::Tunnel(permit.authority().clone(), recording.id, seat);
+    match speak(proxy, origin, stream, protocol, recording.counter(), shutdown).await {
         Ok(()) => recording.outcome = Outcome::Completed,
         Err(error) => recording.fail(Outcome::Aborted, "http_protocol", respond::chain(&error)),
     }
@@ -91,16 +98,16 @@ async fn run<S>(
 
 async fn speak<S>(
     proxy: &Arc<Proxy>,
-    permit: &ConnectPermit,
+    origin: Origin,
     stream: TlsStream<S>,
     protocol: &str,
-    (id, exchanges): (Id, Arc<AtomicU64>),
+    exchanges: Arc<AtomicU64>,
     shutdown: watch::Receiver<bool>,
 ) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let origin = Arc::new(Origin::Tunnel(permit.authority().clone(), id));
+    let origin = Arc::new(origin);
     let service = {
         let proxy = proxy.clone();
         service_fn(move |request| {

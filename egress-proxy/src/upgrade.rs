@@ -2,7 +2,7 @@
 //! after a 101 what the client sends is judged message by message and what comes back is masked and relayed, until
 //! either side is done or the table changes its mind.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
@@ -12,11 +12,12 @@ use shared::record::Outcome;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 
 use crate::{
+    accept::Seat,
     content::Content,
     error::ExchangeError,
     exchange::{answer_fields, relay},
     forward::{Answer, ForwardError, Offer},
-    live::Revocation,
+    live::{Revocation, Revoked},
     mask::Mask,
     policy::RequestPermit,
     proxy::Proxy,
@@ -28,6 +29,7 @@ use crate::{
 /// A client's wish to speak WebSocket on its connection.
 pub struct Upgrade {
     client: OnUpgrade,
+    seat: Seat,
 }
 
 impl Upgrade {
@@ -35,7 +37,7 @@ impl Upgrade {
     ///
     /// # Errors
     /// The client wishes to speak something else.
-    pub fn take(head: &mut Parts) -> Result<Option<Self>, ExchangeError> {
+    pub fn take(head: &mut Parts, seat: &Seat) -> Result<Option<Self>, ExchangeError> {
         let listed = head
             .headers
             .get_all(header::CONNECTION)
@@ -46,7 +48,7 @@ impl Upgrade {
         let Some(protocol) = head.headers.get(header::UPGRADE).filter(|_| listed) else { return Ok(None) };
         let protocol = String::from_utf8_lossy(protocol.as_bytes()).to_ascii_lowercase();
         match protocol.as_str() {
-            "websocket" => Ok(head.extensions.remove().map(|client| Self { client })),
+            "websocket" => Ok(head.extensions.remove().map(|client| Self { client, seat: seat.clone() })),
             // An upgrade may be ignored (RFC 9110 §7.8), and h2c by upgrade is history (RFC 9113 §3.1).
             "h2c" => Ok(None),
             _ => Err(ExchangeError::Upgrade(protocol.chars().take(40).collect())),
@@ -71,7 +73,8 @@ impl Upgrade {
         head.headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
         head.extensions.clear();
         let request = Request::from_parts(head, Content::empty());
-        let mut answer = proxy.next_hops.forward(permit, request, Offer::Http1).await?;
+        let asking = proxy.next_hops.forward(permit, request, Offer::Http1);
+        let mut answer = revocation.unless_revoked(asking).await??;
         if answer.response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return relay(answer, mask, revocation, recording);
         }
@@ -90,7 +93,7 @@ impl Upgrade {
         ask_for_websocket(&mut answered.headers);
         answered.extensions.clear();
         let outgoing = Outgoing::new(permit.scanner().clone(), permit.exemptions().clone(), permit.scan());
-        let socket = Socket { outgoing, mask, revocation, recording: recording.clone() };
+        let socket = Socket { outgoing, mask, revocation, recording: recording.clone(), _seat: self.seat };
         proxy.tasks.spawn(socket.relay(self.client, origin));
         Ok(Response::from_parts(answered, ClientBody::full(Bytes::new())))
     }
@@ -102,6 +105,7 @@ struct Socket {
     mask: Option<Mask>,
     revocation: Revocation,
     recording: Arc<Recording>,
+    _seat: Seat,
 }
 
 impl Socket {
@@ -117,8 +121,7 @@ impl Socket {
             judged = send(client_read, origin_write, &mut self.outgoing, &recording) => judged,
             () = receive(origin_read, &mut client_write, self.mask.take(), &recording) => Ok(()),
             () = self.revocation.revoked() => {
-                let reason = "the route table no longer grants this exchange".to_owned();
-                return self.end(Outcome::Denied, "revoked", reason);
+                return self.end(Outcome::Denied, "revoked", Revoked.to_string());
             }
         };
         match judged {
@@ -169,8 +172,9 @@ async fn send(
             Ok(read) if read > 0 => recording.count_request(read),
             _ => {
                 let _closed = origin.shutdown().await;
-                // The origin may still have something to say; its own end ends the relay.
-                return std::future::pending().await;
+                // The origin may still have something to say; its own end ends the relay, or our patience does.
+                tokio::time::sleep(FAREWELL).await;
+                return Ok(());
             }
         }
         let verdict = outgoing.push(&mut bytes, &mut judged);
@@ -216,6 +220,8 @@ async fn receive(
     let _closed = client.shutdown().await;
 }
 
+/// How long an origin may go on when its client has left.
+const FAREWELL: Duration = Duration::from_secs(30);
 /// What is read at a time, in bytes.
 const BUFFER: usize = 16 * 1024;
 

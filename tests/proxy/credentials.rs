@@ -242,3 +242,40 @@ async fn a_route_whose_credential_is_gone_after_a_reload_refuses_and_never_forwa
     says(&proxy.exchange().await, json!({"outcome": "failed", "error": "credential_missing"}));
     origin.saw_nothing();
 }
+
+#[tokio::test]
+async fn a_real_credential_is_told_by_no_record_however_else_the_request_is_wrong() {
+    let places: [fn(&Stage) -> http::Request<harness::origin::Content>; 4] = [
+        // The path of a request that is refused before its path is judged.
+        |stage| with(get(&stage.url(&format!("/{CREDENTIAL}"))), "x-exchange", "0"),
+        |stage| with(get(&stage.url(&format!("/{CREDENTIAL}"))), "host", "other.localhost"),
+        |_| get(&format!("http://_egress-proxy.local/{CREDENTIAL}")),
+        // The name of a field, which a reason would tell.
+        |stage| {
+            let mut request = get(&stage.url("/echo"));
+            let name = format!("x-pipelock-{CREDENTIAL}").parse::<http::HeaderName>().expect("a field name");
+            request.headers_mut().insert(name, http::HeaderValue::from_static("0"));
+            request
+        },
+    ];
+    for place in places {
+        let mut stage = Stage::with_auth("scheme: Bearer").await;
+        stage.client().send(place(&stage)).await.says(403, &["credential"]);
+        let record = stage.proxy.exchange().await;
+        says(&record, json!({"error": "credential_sent", "alarm": true}));
+        let record = record.to_string().to_lowercase();
+        assert!(!record.contains(&CREDENTIAL.to_lowercase()), "{record}");
+        stage.origin.saw_nothing();
+    }
+}
+
+#[tokio::test]
+async fn a_real_credential_in_the_name_of_a_host_is_refused_with_an_alarm() {
+    let mut stage = Stage::with_auth("scheme: Bearer").await;
+    let authority = format!("{CREDENTIAL}.localhost:443");
+    let (answer, _) = stage.client().connect(&authority).await.expect("an answer");
+    assert_eq!(answer.head.status(), 403, "{}", answer.text());
+    let record = stage.proxy.exchange().await;
+    says(&record, json!({"error": "credential_sent", "alarm": true}));
+    assert!(!record.to_string().to_lowercase().contains(&CREDENTIAL.to_lowercase()), "{record}");
+}

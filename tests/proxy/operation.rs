@@ -98,3 +98,19 @@ async fn a_record_holds_no_query_field_or_content() {
         assert!(!record.contains(text), "`{text}` in {record}");
     }
 }
+
+#[tokio::test]
+async fn a_tunnel_keeps_its_clients_seat() {
+    let stage = Stage::with("", |setup| setup.arg("--max-connections").arg("1")).await;
+    let mut first = stage.client().session(&stage.origin.authority()).await.expect("a tunnel");
+    first.send(get(&stage.url("/echo"))).await.expect("an answer").says(200, &[]);
+    let (client, url) = (stage.client(), stage.url("/second"));
+    let second = tokio::spawn(async move { client.get(&url).await });
+    // The second client waits, however much the first one does.
+    for _ in 0..50 {
+        first.send(get(&stage.url("/echo"))).await.expect("an answer").says(200, &[]);
+    }
+    assert!(!stage.origin.seen().arrivals().iter().any(|arrival| arrival.target == "/second"));
+    drop(first);
+    within("a seat", second).await.expect("no panic").says(200, &[]);
+}

@@ -1,16 +1,19 @@
 //! Another table, another credential: in force without a restart, or not at all.
 
+use bytes::Bytes;
 use harness::client::{Client, get};
-use harness::origin::Origin;
+use harness::origin::{End, Origin};
 use harness::pki::Pki;
 use harness::programs::Program;
 use harness::proxy::{Proxy, Setup, routes};
 use harness::within;
+use http::Request;
 use http_body_util::BodyExt;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::{CREDENTIAL, Stage};
+use crate::streaming::upload;
+use crate::{AWS_KEY, CREDENTIAL, Stage, says};
 
 #[tokio::test]
 async fn sighup_puts_a_new_table_in_force() {
@@ -168,4 +171,63 @@ impl Fixture {
         let arrival = self.origin.next_arrival().await;
         arrival.value("authorization").expect("a credential").to_owned()
     }
+}
+
+#[tokio::test]
+async fn an_upload_that_is_no_longer_granted_is_cut() {
+    for client in [|c: Client| c, |c: Client| c.h2()] {
+        let mut stage = Stage::granting("").await;
+        let (pieces, content) = upload();
+        let request = Request::post(stage.url("/upload")).body(content).expect("a request");
+        let client = client(stage.client());
+        let answering = tokio::spawn(async move { client.try_send(request).await });
+        pieces.send(Bytes::from(vec![b' '; 64 * 1024])).await.expect("the client reads");
+        let arrival = stage.origin.next_arrival().await;
+        stage.proxy.write_routes(&routes([]));
+        stage.proxy.signal(Signal::HUP);
+        stage.proxy.event("routes.reloaded").await;
+        // The client goes on for as long as it is let.
+        assert_eq!(arrival.received().await.end, End::Broken);
+        says(&stage.proxy.exchange().await, json!({"outcome": "denied", "error": "revoked"}));
+        drop(pieces);
+        let _ = answering.await;
+    }
+}
+
+#[tokio::test]
+async fn an_exchange_that_waits_for_its_answer_ends_when_it_is_no_longer_granted() {
+    let pki = Pki::new();
+    let silent = Origin::opening("api.localhost").tls(pki.server(&["api.localhost"], &["http/1.1"]));
+    let silent = silent.answering(|request, site| async move {
+        let (head, body) = request.into_parts();
+        site.seen.arrived(&head, body);
+        std::future::pending().await
+    });
+    let origin = silent.start().await;
+    let mut proxy = Proxy::start(Setup::new(&routes(["host: api.localhost, ports: any"])).trusting(&pki)).await;
+    let (client, url) = (proxy.client(), origin.url("/slow"));
+    let answering = tokio::spawn(async move { client.get(&url).await });
+    origin.next_arrival().await;
+    proxy.write_routes(&routes([]));
+    proxy.signal(Signal::HUP);
+    within("an answer", answering).await.expect("no panic").says(403, &["no longer grants"]);
+    says(&proxy.exchange().await, json!({"outcome": "denied", "error": "revoked"}));
+}
+
+#[tokio::test]
+async fn a_request_that_began_under_laxer_rules_does_not_leave_under_stricter_ones() {
+    let mut stage = Stage::granting("scan: record").await;
+    let authority = stage.origin.authority();
+    let mut inside = stage.client().raw_inside(&authority).await;
+    let head =
+        format!("POST /echo HTTP/1.1\r\nHost: {authority}\r\nContent-Length: 24\r\nExpect: 100-continue\r\n\r\n");
+    inside.send(head).await;
+    // The proxy asks for the content: it has judged the head.
+    assert_eq!(inside.interim().await.status(), 100);
+    stage.proxy.write_routes(&routes(["host: api.localhost, ports: any, scan: block"]));
+    stage.proxy.signal(Signal::HUP);
+    stage.proxy.event("routes.reloaded").await;
+    inside.send(format!("key {AWS_KEY}")).await;
+    assert_eq!(inside.answer().await.head.status(), 503);
+    stage.was_refused(json!({"outcome": "denied", "error": "rules_changed"})).await;
 }

@@ -137,7 +137,7 @@ async fn a_client_that_leaves_ends_the_exchange_at_the_origin() {
 }
 
 /// Content that the test writes piece by piece.
-fn upload() -> (mpsc::Sender<Bytes>, harness::origin::Content) {
+pub(crate) fn upload() -> (mpsc::Sender<Bytes>, harness::origin::Content) {
     let (pieces, mut written) = mpsc::channel::<Bytes>(1);
     let frames = futures_util::stream::poll_fn(move |cx| {
         written.poll_recv(cx).map(|piece| piece.map(|piece| Ok::<_, Infallible>(Frame::data(piece))))
