@@ -3,12 +3,15 @@
 //! What cannot be undone cannot be judged, so an unknown coding, broken data and a bomb are all [`Unreadable`]. A
 //! decoder never writes more than a step's worth before its output is looked at and counted.
 
+mod grpc;
+
 use std::io::{self, Write};
 
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::{HeaderMap, header::CONTENT_ENCODING};
 use zstd::stream::raw::{Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
 
+use self::grpc::Messages;
 use super::Layer;
 
 /// The most codings of one content.
@@ -56,6 +59,8 @@ enum Decoder {
         decoder: ZstdDecoder<'static>,
         between_frames: bool,
     },
+    /// The messages of a gRPC stream, each with a coding of its own.
+    Grpc(Box<Messages>),
 }
 
 enum Deflate {
@@ -78,6 +83,9 @@ impl Codings {
             return Err(Unreadable::TooMany);
         }
         stages.reverse();
+        if let Some(messages) = Messages::of(fields) {
+            stages.push(Stage { layer: messages.layer(), decoder: Decoder::Grpc(Box::new(messages)) });
+        }
         Ok(Codings { stages, read: 0, written: 0 })
     }
 
@@ -153,7 +161,10 @@ impl Stage {
     }
 
     fn decode(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Unreadable> {
-        self.decoder.decode(bytes).map_err(|_| Unreadable::Invalid(self.layer))
+        match &mut self.decoder {
+            Decoder::Grpc(messages) => messages.decode(bytes),
+            decoder => decoder.decode(bytes).map_err(|_| Unreadable::Invalid(self.layer)),
+        }
     }
 
     fn finish(&mut self) -> Result<Vec<u8>, Unreadable> {
@@ -168,6 +179,7 @@ impl Decoder {
             Decoder::Brotli(decoder) => written(decoder, bytes, |decoder| decoder.get_mut()),
             Decoder::Deflate(deflate) => deflate.decode(bytes),
             Decoder::Zstd { decoder, between_frames } => unzstd(decoder, between_frames, bytes),
+            Decoder::Grpc(messages) => messages.decode(bytes).map_err(io::Error::other),
         }
     }
 
@@ -191,7 +203,8 @@ impl Decoder {
             }
             Decoder::Deflate(Deflate::Undecided(_)) => Err(io::ErrorKind::UnexpectedEof.into()),
             Decoder::Zstd { between_frames: true, .. } => Ok(Vec::new()),
-            Decoder::Zstd { .. } => Err(io::ErrorKind::UnexpectedEof.into()),
+            Decoder::Grpc(messages) if messages.is_whole() => Ok(Vec::new()),
+            Decoder::Zstd { .. } | Decoder::Grpc(_) => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
 }
@@ -330,5 +343,24 @@ mod tests {
     fn unknown_codings_are_refused() {
         let fields = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static("compress"))]);
         assert_eq!(Codings::of(&fields).err(), Some(Unreadable::Unknown("compress".to_owned())));
+    }
+
+    #[test]
+    fn compressed_grpc_messages_are_undone() {
+        let message = |flag: u8, body: &[u8]| [&[flag][..], &(body.len() as u32).to_be_bytes(), body].concat();
+        let stream = [message(1, &gzip(&text())), message(0, b""), message(0, b"plain"), message(1, &gzip(b"end"))];
+        let fields = HeaderMap::from_iter([
+            (http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto")),
+            (http::HeaderName::from_static("grpc-encoding"), HeaderValue::from_static("gzip")),
+        ]);
+        for cut in [1, 5, 1000] {
+            let mut codings = Codings::of(&fields).expect("gzip is known");
+            let mut out = Vec::new();
+            for chunk in stream.concat().chunks(cut) {
+                out.extend(codings.decode(chunk).expect("the stream is valid"));
+            }
+            out.extend(codings.finish().expect("the stream is whole"));
+            assert_eq!(out, [&text()[..], b"plainend"].concat(), "cut at {cut}");
+        }
     }
 }
