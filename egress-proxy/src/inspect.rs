@@ -170,6 +170,8 @@ pub enum InspectError {
     /// Anything but a verdict; the text stays with the operator.
     #[error("the inspector answered {status} instead of a verdict")]
     Failed { status: u16, text: String },
+    #[error("the coded content may carry text beside what it unfolds to")]
+    Hidden,
     #[error("too much content is being inspected already")]
     Overload,
     #[error("the inspector let a made-up key pass")]

@@ -222,7 +222,7 @@ impl Answer {
                     text,
                 };
             }
-            InspectError::Coding(_) | InspectError::Unaskable => {
+            InspectError::Coding(_) | InspectError::Hidden | InspectError::Unaskable => {
                 return Self {
                     status: S::FORBIDDEN,
                     outcome: Outcome::Denied,

@@ -1,6 +1,9 @@
 //! The question that the inspector is asked: the agent's request in absolute form for the inner face, its trailers as
 //! fields, its content decoded.
 
+use std::io;
+
+use flate2::{GzHeader, bufread::GzDecoder};
 use http::{
     HeaderMap, HeaderValue, Request, Uri, header,
     request::Parts,
@@ -75,9 +78,6 @@ pub fn decoded(fields: &HeaderMap, content: &Collected) -> Result<Collected, Ins
     if codings.is_plain() {
         return Ok(content.clone());
     }
-    if codings.layers().contains(&Layer::Gzip) && has_optional_fields(content) {
-        return Err(InspectError::Coding(Unreadable::Invalid(Layer::Gzip)));
-    }
     let mut text = Vec::new();
     for piece in content.chunks().iter().flat_map(|chunk| chunk.chunks(PIECE)) {
         text.extend(codings.decode(piece)?);
@@ -86,16 +86,95 @@ pub fn decoded(fields: &HeaderMap, content: &Collected) -> Result<Collected, Ins
         }
     }
     text.extend(codings.finish()?);
+    // Only now: it unfolds to a bounded size.
+    if !content.chunks().is_empty() && hides_text(&codings.layers(), content) {
+        return Err(InspectError::Hidden);
+    }
     Ok(Collected::from(text).with_trailers(content.trailers.clone()))
 }
 
 /// Coded bytes decoded at a time.
 const PIECE: usize = 16 * 1024;
 
-/// Whether a gzip head carries text of its own (RFC 1952 §2.3.1: extra field, name, comment), which no decoder shows.
-fn has_optional_fields(content: &Collected) -> bool {
-    const OPTIONAL: u8 = 0b1_1100;
-    let mut head = content.chunks().iter().flatten().copied();
-    let (first, second, flags) = (head.next(), head.next(), head.nth(1));
-    first == Some(0x1f) && second == Some(0x8b) && flags.is_some_and(|flags| flags & OPTIONAL != 0)
+/// Whether coded content carries bytes of the client's choice that no decoder shows: an extra field, a name or a comment
+/// in the head of any gzip member (RFC 1952 §2.3.1), a frame of zstd that is skipped (RFC 8878 §3.1.2). Under a second
+/// coding nobody looks.
+fn hides_text(layers: &[Layer], content: &Collected) -> bool {
+    let coded = content.chunks().concat();
+    match layers {
+        [Layer::Gzip] => gzip_hides_text(&coded),
+        [Layer::Zstd] => zstd_hides_text(&coded),
+        [_] => false,
+        _ => true,
+    }
+}
+
+fn gzip_hides_text(mut coded: &[u8]) -> bool {
+    while !coded.is_empty() {
+        let mut member = GzDecoder::new(coded);
+        if io::copy(&mut member, &mut io::sink()).is_err() {
+            return true;
+        }
+        let hides = |head: &GzHeader| head.extra().or(head.filename()).or(head.comment()).is_some();
+        if member.header().is_none_or(hides) {
+            return true;
+        }
+        coded = member.into_inner();
+    }
+    false
+}
+
+fn zstd_hides_text(mut coded: &[u8]) -> bool {
+    while !coded.is_empty() {
+        let Ok(length) = zstd::zstd_safe::find_frame_compressed_size(coded) else { return true };
+        // Magic numbers 0x184D2A50 to 0x184D2A5F, the lowest byte first.
+        if matches!(coded, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]) {
+            return true;
+        }
+        coded = coded.get(length..).unwrap_or_default();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, GzBuilder};
+    use http::HeaderName;
+
+    use super::*;
+
+    fn gzip(builder: GzBuilder) -> Vec<u8> {
+        let mut coder = builder.write(Vec::new(), Compression::default());
+        coder.write_all(b"some text").unwrap();
+        coder.finish().unwrap()
+    }
+
+    fn is_shown(coding: &str, content: Vec<u8>) -> bool {
+        let name: HeaderName = header::CONTENT_ENCODING;
+        let fields = HeaderMap::from_iter([(name, HeaderValue::from_str(coding).unwrap())]);
+        decoded(&fields, &Collected::from(content)).is_ok()
+    }
+
+    #[test]
+    fn nothing_travels_beside_what_coded_content_unfolds_to() {
+        let plain = || gzip(GzBuilder::new());
+        let frame = zstd::encode_all(&b"some text"[..], 3).unwrap();
+        let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 6, 0, 0, 0][..], b"secret"].concat();
+        assert!(is_shown("gzip", plain()));
+        assert!(is_shown("gzip", [plain(), plain()].concat()));
+        assert!(is_shown("zstd", [frame.clone(), frame.clone()].concat()));
+        for hidden in [
+            gzip(GzBuilder::new().comment("secret")),
+            gzip(GzBuilder::new().filename("secret")),
+            [plain(), gzip(GzBuilder::new().extra("secret"))].concat(),
+        ] {
+            assert!(!is_shown("gzip", hidden));
+        }
+        assert!(!is_shown("zstd", [&frame[..], &skipped].concat()));
+        assert!(!is_shown("zstd", [&skipped[..], &frame].concat()));
+        let inner = zstd::encode_all(&gzip(GzBuilder::new().comment("secret"))[..], 3).unwrap();
+        assert!(!is_shown("gzip, zstd", inner));
+    }
 }
