@@ -85,6 +85,8 @@ pub struct Credential {
     field: HeaderName,
     value: HeaderValue,
     secret: Arc<Secret>,
+    /// Where in `user:password` the password begins, which is a secret alone too.
+    password: Option<usize>,
     placeholder: Option<Arc<Secret>>,
 }
 
@@ -113,7 +115,13 @@ impl Credential {
             Some(variable) => Some(store.find(&CredentialSource::Env(variable.clone()))?),
             None => None,
         };
-        Ok(Self { name, field: auth.scheme.field(), value, secret, placeholder })
+        let password = match &auth.scheme {
+            AuthScheme::Basic { username: None } => secret.expose().iter().position(|byte| *byte == b':'),
+            _ => None,
+        };
+        let password = password.map(|colon| colon + 1);
+        let password = password.filter(|begin| secret.expose().len() - begin >= MIN_SECRET_LENGTH);
+        Ok(Self { name, field: auth.scheme.field(), value, secret, password, placeholder })
     }
 
     /// Writes the credential into a request that goes to its own route's origin.
@@ -123,7 +131,8 @@ impl Credential {
 
     /// Tells the scan which values may not leave.
     pub fn guard(&self, exact: &mut ExactValues) {
-        exact.add(self.name.clone(), self.secret.expose());
+        exact
+            .add(self.name.clone(), self.password.map_or(self.secret.expose(), |begin| &self.secret.expose()[begin..]));
     }
 
     /// The forms in which an origin could send the value back: bare, and as it was written (without the scheme's name).
@@ -134,6 +143,7 @@ impl Credential {
         if written != self.secret.expose() && written.len() >= MIN_SECRET_LENGTH {
             forms.push(written);
         }
+        forms.extend(self.password.map(|begin| &self.secret.expose()[begin..]));
         forms
     }
 }
@@ -419,5 +429,15 @@ mod tests {
         strip.strip(&mut fields, &[header::AUTHORIZATION]);
         let left: Vec<_> = fields.keys().map(HeaderName::as_str).collect();
         assert_eq!(left, ["authorization", "accept"]);
+    }
+
+    #[test]
+    fn the_password_of_a_pair_is_a_secret_alone() {
+        let mut store = store();
+        store.replace(BTreeMap::from([("PAIR".to_owned(), "ada:battery-staple".to_owned())]));
+        let credential = Credential::resolve(&auth(AuthScheme::Basic { username: None }, "PAIR"), &store).ok().unwrap();
+        assert!(credential.echoes().contains(&&b"battery-staple"[..]));
+        let guard = Guard::new([Some(&credential)].into_iter()).unwrap().unwrap();
+        assert!(guard.check_head("/battery-staple", &HeaderMap::new(), Some(0)).is_err());
     }
 }
