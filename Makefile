@@ -38,3 +38,7 @@ setup:
 # The images that bottles were built on; they are built again when needed.
 clean-images:
 	docker image ls -q --filter label=claude-bottle.role | sort -u | xargs -r docker image rm -f
+
+# The built-in scan against gitleaks (`go install github.com/zricethezav/gitleaks/v8@latest`), over the same material.
+bench-scan:
+	@scripts/bench-scan
