@@ -1,6 +1,6 @@
 # What there is to run. Each of these does its own set-up, shows what it does, and is quick the second time.
 
-.PHONY: demo test interop build bench bench-quick lint setup clean-images
+.PHONY: demo test interop build bench bench-quick bench-scan lint setup clean-images
 
 # A short story on this machine: an origin, a bottle, and what the bottle's agent can and cannot do.
 demo:
