@@ -11,6 +11,7 @@ use std::{
 use aho_corasick::AhoCorasick;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use memchr::memmem::Finder;
 use shared::routes::{Auth, AuthScheme, CredentialSource, Routes};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -88,6 +89,8 @@ pub struct Credential {
     /// Where in `user:password` the password begins, which is a secret alone too.
     password: Option<usize>,
     placeholder: Option<Arc<Secret>>,
+    /// Recognise the value in answers; built once, for every exchange needs them.
+    finders: Arc<[Finder<'static>]>,
 }
 
 impl Credential {
@@ -121,7 +124,10 @@ impl Credential {
         };
         let password = password.map(|colon| colon + 1);
         let password = password.filter(|begin| secret.expose().len() - begin >= MIN_SECRET_LENGTH);
-        Ok(Self { name, field: auth.scheme.field(), value, secret, password, placeholder })
+        let (field, finders) = (auth.scheme.field(), Arc::default());
+        let mut credential = Self { name, field, value, secret, password, placeholder, finders };
+        credential.finders = credential.echoes().into_iter().map(|value| Finder::new(value).into_owned()).collect();
+        Ok(credential)
     }
 
     /// Writes the credential into a request that goes to its own route's origin.
@@ -145,6 +151,11 @@ impl Credential {
         }
         forms.extend(self.password.map(|begin| &self.secret.expose()[begin..]));
         forms
+    }
+
+    /// What finds each of the [`Credential::echoes`].
+    pub fn finders(&self) -> &Arc<[Finder<'static>]> {
+        &self.finders
     }
 }
 

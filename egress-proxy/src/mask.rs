@@ -4,6 +4,8 @@
 //! A coded answer passes as it is and is decoded beside the stream: a value in it, or a coding that cannot be undone,
 //! ends the exchange before the byte that completes it has gone out.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue};
 use memchr::memmem::Finder;
@@ -19,7 +21,7 @@ const MASK: u8 = b'*';
 
 /// The values of one exchange, and the tail that was held back.
 pub struct Mask {
-    finders: Vec<Finder<'static>>,
+    finders: Arc<[Finder<'static>]>,
     held: Bytes,
     beside: Option<Beside>,
 }
@@ -32,8 +34,7 @@ struct Beside {
 
 impl Mask {
     pub fn new(credential: &Credential) -> Self {
-        let finders = credential.echoes().into_iter().map(|value| Finder::new(value).into_owned()).collect();
-        Self { finders, held: Bytes::new(), beside: None }
+        Self { finders: credential.finders().clone(), held: Bytes::new(), beside: None }
     }
 
     /// Learns from an answer's fields how its content is coded.
@@ -103,7 +104,7 @@ impl Mask {
 
     fn mask(&self, bytes: &mut BytesMut) -> usize {
         let mut masked = 0;
-        for finder in &self.finders {
+        for finder in self.finders.iter() {
             let length = finder.needle().len();
             let found: Vec<usize> = finder.find_iter(bytes).collect();
             for start in found {

@@ -171,7 +171,7 @@ impl Table {
             }
             credentials.push(credential);
         }
-        let scanner = rules.compile()?.with_exact(exact);
+        let scanner = rules.compile(exact)?;
         let mut states = Vec::with_capacity(credentials.len());
         for (route, credential) in routes.iter().zip(credentials) {
             if route.inspect == Some(InspectMode::Exchange) {
@@ -347,10 +347,7 @@ pub enum TableError {
 pub struct ScanRules(pub Option<PathBuf>);
 
 impl ScanRules {
-    fn compile(&self) -> Result<Scanner, RulesError> {
-        match &self.0 {
-            Some(path) => Scanner::with_rules_file(path),
-            None => Ok(Scanner::builtin()),
-        }
+    fn compile(&self, exact: ExactValues) -> Result<Scanner, RulesError> {
+        Scanner::of(self.0.as_deref(), exact)
     }
 }

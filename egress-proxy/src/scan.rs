@@ -91,6 +91,10 @@ impl ExactValues {
             self.0.push((name.into(), value.into()));
         }
     }
+
+    fn into_rules(self) -> impl Iterator<Item = Arc<Rule>> {
+        self.0.into_iter().map(|(name, value)| Arc::new(Rule::exact(&name, value)))
+    }
 }
 
 impl Exemptions {
@@ -107,22 +111,23 @@ impl Scanner {
 
     /// The user's own rules, after the built-in ones where the file extends them.
     pub fn with_rules_file(path: &Path) -> Result<Scanner, RulesError> {
-        let file = RulesFile::read(path)?;
-        let mut all = Vec::new();
-        if file.extends {
-            let kept = |rule: &&Arc<Rule>| {
-                !file.disabled.contains(&rule.id) && !file.rules.iter().any(|own| own.id == rule.id)
-            };
-            all.extend(rules::builtin().iter().filter(kept).cloned());
-        }
-        all.extend(file.rules.into_iter().map(Arc::new));
+        Scanner::of(Some(path), ExactValues::default())
+    }
+
+    /// The rules of a file or, without one, those that we ship, and these values in every form in which they may travel.
+    pub fn of(file: Option<&Path>, values: ExactValues) -> Result<Scanner, RulesError> {
+        let mut all = match file {
+            Some(path) => own_rules(path)?,
+            None => rules::builtin().to_vec(),
+        };
+        all.extend(values.into_rules());
         Ok(Scanner::compile(all))
     }
 
     /// The same rules, and these values in every form in which they may travel.
     pub fn with_exact(self, values: ExactValues) -> Scanner {
         let mut all = self.rules;
-        all.extend(values.0.into_iter().map(|(name, value)| Arc::new(Rule::exact(&name, value))));
+        all.extend(values.into_rules());
         Scanner::compile(all)
     }
 
@@ -177,6 +182,19 @@ impl Scanner {
         let seeds = rules.iter().position(|rule| matches!(rule.matcher, Matcher::SeedPhrase));
         Scanner { rules, anchors: builder.build(), keywords, seeds }
     }
+}
+
+/// The rules of a user's file, after the built-in ones where it extends them.
+fn own_rules(path: &Path) -> Result<Vec<Arc<Rule>>, RulesError> {
+    let file = RulesFile::read(path)?;
+    let mut all = Vec::new();
+    if file.extends {
+        let kept =
+            |rule: &&Arc<Rule>| !file.disabled.contains(&rule.id) && !file.rules.iter().any(|own| own.id == rule.id);
+        all.extend(rules::builtin().iter().filter(kept).cloned());
+    }
+    all.extend(file.rules.into_iter().map(Arc::new));
+    Ok(all)
 }
 
 impl Rule {

@@ -8,7 +8,8 @@ use std::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    thread::JoinHandle,
+    thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -18,6 +19,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Records under way or not yet written, at most.
 const CAPACITY: usize = 16_384;
+/// How long the writer lets records gather: a wake-up and a write for each would cost an exchange more than its record.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// How a record looks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,7 +62,7 @@ impl Journal {
         let shared =
             Arc::new(Shared { lines: Mutex::default(), wake: Condvar::new(), failed: AtomicBool::new(false), format });
         let writer = shared.clone();
-        let handle = std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(sink))?;
+        let handle = thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(sink))?;
         Ok((Self { shared, room: Arc::new(Semaphore::new(CAPACITY)) }, handle))
     }
 
@@ -114,6 +117,12 @@ impl Shared {
             }
             if lines.pending.is_empty() {
                 return;
+            }
+            if !lines.closed {
+                // Under load the next records are close: one wake-up and one write for all of them.
+                drop(lines);
+                thread::sleep(GATHER);
+                lines = self.lock();
             }
             std::mem::swap(&mut batch, &mut lines.pending);
             std::mem::swap(&mut rooms, &mut lines.rooms);
