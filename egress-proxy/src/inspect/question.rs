@@ -97,13 +97,14 @@ pub fn decoded(fields: &HeaderMap, content: &Collected) -> Result<Collected, Ins
 const PIECE: usize = 16 * 1024;
 
 /// Whether coded content carries bytes of the client's choice that no decoder shows: an extra field, a name or a comment
-/// in the head of any gzip member (RFC 1952 §2.3.1), a frame of zstd that is skipped (RFC 8878 §3.1.2). Under a second
-/// coding nobody looks.
+/// in the head of any gzip member (RFC 1952 §2.3.1), a frame of zstd that is skipped (RFC 8878 §3.1.2). Lines
+/// between chunks are such bytes too, and under a second coding nobody looks.
 fn hides_text(layers: &[Layer], content: &Collected) -> bool {
     let coded = content.chunks().concat();
     match layers {
         [Layer::Gzip] => gzip_hides_text(&coded),
         [Layer::Zstd] => zstd_hides_text(&coded),
+        [Layer::AwsChunked] => true,
         [_] => false,
         _ => true,
     }

@@ -3,6 +3,7 @@
 //! What cannot be undone cannot be judged, so an unknown coding, broken data and a bomb are all [`Unreadable`]. A
 //! decoder never writes more than a step's worth before its output is looked at and counted.
 
+mod chunks;
 mod grpc;
 
 use std::io::{self, Write};
@@ -11,7 +12,7 @@ use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::{HeaderMap, header::CONTENT_ENCODING};
 use zstd::stream::raw::{Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
 
-use self::grpc::Messages;
+use self::{chunks::Unframed, grpc::Messages};
 use super::Layer;
 
 /// The most codings of one content.
@@ -51,6 +52,7 @@ struct Stage {
 }
 
 enum Decoder {
+    AwsChunked(Unframed),
     Gzip(Box<MultiGzDecoder<Vec<u8>>>),
     /// Two forms go by this name: the first bytes tell which (RFC 9110, section 8.4.1.2).
     Deflate(Deflate),
@@ -141,8 +143,8 @@ impl Stage {
     fn named(name: &str) -> Result<Option<Stage>, Unreadable> {
         let unusable = |_| Unreadable::Unknown(name.to_owned());
         let (layer, decoder) = match name.to_ascii_lowercase().as_str() {
-            // Amazon's own framing in chunks hides nothing: the content is read as it is.
-            "identity" | "aws-chunked" => return Ok(None),
+            "identity" => return Ok(None),
+            "aws-chunked" => (Layer::AwsChunked, Decoder::AwsChunked(Unframed::default())),
             "gzip" | "x-gzip" => (Layer::Gzip, Decoder::Gzip(Box::new(MultiGzDecoder::new(Vec::new())))),
             "deflate" => (Layer::Deflate, Decoder::Deflate(Deflate::Undecided(Vec::new()))),
             "br" => {
@@ -175,6 +177,7 @@ impl Stage {
 impl Decoder {
     fn decode(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
         match self {
+            Decoder::AwsChunked(unframed) => unframed.decode(bytes),
             Decoder::Gzip(decoder) => written(decoder, bytes, |decoder| decoder.get_mut()),
             Decoder::Brotli(decoder) => written(decoder, bytes, |decoder| decoder.get_mut()),
             Decoder::Deflate(deflate) => deflate.decode(bytes),
@@ -204,7 +207,10 @@ impl Decoder {
             Decoder::Deflate(Deflate::Undecided(_)) => Err(io::ErrorKind::UnexpectedEof.into()),
             Decoder::Zstd { between_frames: true, .. } => Ok(Vec::new()),
             Decoder::Grpc(messages) if messages.is_whole() => Ok(Vec::new()),
-            Decoder::Zstd { .. } | Decoder::Grpc(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Decoder::AwsChunked(unframed) if unframed.is_whole() => Ok(Vec::new()),
+            Decoder::AwsChunked(_) | Decoder::Zstd { .. } | Decoder::Grpc(_) => {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
         }
     }
 }

@@ -36,6 +36,7 @@ pub enum Place {
 /// One encoding that was undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layer {
+    AwsChunked,
     Gzip,
     Deflate,
     Brotli,
@@ -93,6 +94,7 @@ impl fmt::Display for Place {
 impl Layer {
     pub fn name(self) -> &'static str {
         match self {
+            Layer::AwsChunked => "aws-chunked",
             Layer::Gzip => "gzip",
             Layer::Deflate => "deflate",
             Layer::Brotli => "br",
