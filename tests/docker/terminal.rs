@@ -63,8 +63,9 @@ async fn the_agent_has_the_terminals_size_keys_and_signals() {
     terminal.keys("stty size\r").await;
     terminal.until("33 101").await;
 
-    // Ctrl-C reaches the agent's foreground program, not `bottle`.
-    terminal.keys("echo wait$((1+1)); cat\r").await;
+    // Ctrl-C reaches the agent's foreground program, not `bottle`. The program itself says that it has the terminal: a
+    // word of the shell's would come before that.
+    terminal.keys("sh -c 'echo wait$((1+1)); exec cat'\r").await;
     terminal.until("wait2").await;
     terminal.keys("\u{3}").await;
     terminal.until("bash-5").await;
