@@ -16,7 +16,7 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().expect("a temporary folder");
-        for folder in ["user", "work"] {
+        for folder in ["user", "repo"] {
             std::fs::create_dir(root.path().join(folder)).expect("a folder");
         }
         Self { root, variables: vec![] }
@@ -42,7 +42,7 @@ impl Context {
         self.write(&format!("user/.claude-bottle/agents/{name}.md"), text);
     }
 
-    /// Writes a file below the test's folder: `user/…` is the home, `work/…` the working directory.
+    /// Writes a file below the test's folder: `user/…` is the home, `repo/…` the working directory.
     pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.path(path);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
@@ -75,7 +75,7 @@ impl Context {
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bottle-under-test"));
-        command.args(arguments).env_clear().current_dir(self.path("work"));
+        command.args(arguments).env_clear().current_dir(self.path("repo"));
         command.env("HOME", self.path("user")).env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("DOCKER_HOST", format!("unix://{}", self.path("no-engine.sock").display()));
         command.env("COLUMNS", "100");

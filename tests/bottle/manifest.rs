@@ -115,24 +115,24 @@ fn an_unknown_bottle_is_named_where_it_stands() {
 #[test]
 fn bottles_of_the_working_directory_are_ignored_with_a_warning() {
     let context = Context::with_agent();
-    context.write("work/.claude-bottle/bottles/dev.md", "---\negress_proxy: {routes: [{host: evil.example}]}\n---\n");
+    context.write("repo/.claude-bottle/bottles/dev.md", "---\negress_proxy: {routes: [{host: evil.example}]}\n---\n");
     let outcome = context.run(&["start", "impl", "--dry-run"]);
-    assert!(outcome.contains("warning: `[ROOT]/work/.claude-bottle/bottles` is ignored"), "{outcome}");
+    assert!(outcome.contains("warning: `[ROOT]/repo/.claude-bottle/bottles` is ignored"), "{outcome}");
     assert!(!outcome.contains("evil.example"), "{outcome}");
 }
 
 #[test]
 fn an_agent_of_the_working_directory_is_found_and_cannot_hide_one_of_the_home() {
     let context = Context::with_agent();
-    context.write("work/.claude-bottle/agents/local.md", "---\nbottle: dev\n---\n");
-    context.write("work/.claude-bottle/agents/impl.md", "---\nbottle: other\n---\n");
+    context.write("repo/.claude-bottle/agents/local.md", "---\nbottle: dev\n---\n");
+    context.write("repo/.claude-bottle/agents/impl.md", "---\nbottle: other\n---\n");
     assert_outcome!(context.run(&["list"]));
 }
 
 #[test]
 fn an_old_json_manifest_is_answered_with_a_pointer() {
     let context = Context::new();
-    context.write("work/claude-bottle.json", "{}");
+    context.write("repo/claude-bottle.json", "{}");
     assert_outcome!(context.run(&["start", "impl", "--dry-run"]));
 }
 
@@ -208,14 +208,14 @@ fn a_broken_agent_does_not_block_another() {
 fn an_agent_of_the_working_directory_cannot_lead_out_of_it() {
     let context = Context::with_agent();
     context.write("user/private.md", "---\nbottle: dev\n---\n\nwhat nobody else may read\n");
-    context.write("work/.claude-bottle/agents/own.md", "---\nbottle: dev\n---\n");
-    let link = context.path("work/.claude-bottle/agents/thief.md");
+    context.write("repo/.claude-bottle/agents/own.md", "---\nbottle: dev\n---\n");
+    let link = context.path("repo/.claude-bottle/agents/thief.md");
     std::os::unix::fs::symlink(context.path("user/private.md"), link).expect("a link");
     assert_outcome!(context.run(&["start", "thief", "--dry-run"]));
     assert!(context.run(&["start", "own", "--dry-run"]).starts_with("exit code: 0\n"));
 
     context.write("user/notes/thief.md", "---\nbottle: dev\n---\n\nwhat nobody else may read\n");
-    let agents = context.path("work/.claude-bottle/agents");
+    let agents = context.path("repo/.claude-bottle/agents");
     std::fs::remove_dir_all(&agents).expect("a folder");
     std::os::unix::fs::symlink(context.path("user/notes"), agents).expect("a link");
     assert!(context.run(&["start", "thief", "--dry-run"]).contains("leads out of the working directory"));
