@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
@@ -17,36 +17,35 @@ pub type Shutdown = watch::Receiver<bool>;
 /// and WebSockets too.
 pub type Seat = Arc<OwnedSemaphorePermit>;
 
+/// How long a listener rests when no client could be taken: out of descriptors, others must finish first.
+const BACK_OFF: Duration = Duration::from_millis(20);
+
 /// Serves the outer face until `shutdown`.
 pub async fn serve(proxy: Arc<Proxy>, listener: TcpListener, mut shutdown: Shutdown) {
     let room = Arc::new(Semaphore::new(proxy.limits.connections));
     loop {
-        let stream = tokio::select! {
+        let seat = tokio::select! {
             biased;
             _ = shutdown.wait_for(|draining| *draining) => return,
-            stream = accept(&listener, &room) => stream,
+            seat = room.clone().acquire_owned() => seat,
         };
-        let Some((stream, seat)) = stream else { continue };
+        let (Ok(seat), Some(stream)) = (seat, next(&listener, &mut shutdown).await) else { return };
         proxy.tasks.spawn(connection::serve(proxy.clone(), stream, Arc::new(seat), shutdown.clone()));
     }
 }
 
-/// The next client, and its seat among the permitted number.
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> Option<(tokio::net::TcpStream, OwnedSemaphorePermit)> {
-    let seat = room.clone().acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => {
-            // Small answers leave at once: without this a new connection costs 40 ms of delayed acknowledgement.
-            stream.set_nodelay(true).ok()?;
-            Some((stream, seat))
-        }
-        Err(_) => {
-            // Out of descriptors, or a client that left already: let others finish first.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            None
+/// The next client of a listener; `None` once the proxy drains.
+pub async fn next(listener: &TcpListener, shutdown: &mut Shutdown) -> Option<TcpStream> {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = shutdown.wait_for(|draining| *draining) => return None,
+            accepted = listener.accept() => accepted,
+        };
+        // Small answers leave at once: without this a new connection costs 40 ms of delayed acknowledgement.
+        match accepted.and_then(|(stream, _)| stream.set_nodelay(true).map(|()| stream)) {
+            Ok(stream) => return Some(stream),
+            Err(_) => tokio::time::sleep(BACK_OFF).await,
         }
     }
 }

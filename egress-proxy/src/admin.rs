@@ -1,12 +1,9 @@
 //! The operator's listener: `/healthz` (the process serves), `/readyz` (it may be used: the log is writable and the
 //! inspector has proved itself). Never on a network of the agent's.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use bytes::Bytes;
@@ -16,7 +13,10 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-use crate::{accept::Shutdown, proxy::Proxy};
+use crate::{
+    accept::{self, Shutdown},
+    proxy::Proxy,
+};
 
 /// Whether the inspector, if any, has passed its canaries.
 #[derive(Debug, Default)]
@@ -42,17 +42,7 @@ impl Readiness {
 
 /// Serves until `shutdown`.
 pub async fn serve(proxy: Arc<Proxy>, listener: TcpListener, mut shutdown: Shutdown) {
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            _ = shutdown.wait_for(|draining| *draining) => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = accepted else {
-            // Out of descriptors: let others finish first.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            continue;
-        };
+    while let Some(stream) = accept::next(&listener, &mut shutdown).await {
         let proxy = proxy.clone();
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use super::waiting::{Claim, Waiting};
 use crate::{
-    accept::Shutdown,
+    accept::{self, Shutdown},
     connection::{MAX_HEAD, until_done},
     proxy::Proxy,
     record::Recording,
@@ -24,19 +24,7 @@ const IDLE: Duration = Duration::from_secs(150);
 
 /// Serves the inspector until `shutdown`; what is being asked then is still answered.
 pub async fn serve(proxy: Arc<Proxy>, waiting: Arc<Waiting>, listener: TcpListener, mut shutdown: Shutdown) {
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            _ = shutdown.wait_for(|draining| *draining) => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            continue;
-        };
-        if stream.set_nodelay(true).is_err() {
-            continue;
-        }
+    while let Some(stream) = accept::next(&listener, &mut shutdown).await {
         let (proxy, waiting, shutdown) = (proxy.clone(), waiting.clone(), shutdown.clone());
         let tasks = proxy.tasks.clone();
         tasks.spawn(async move {
