@@ -1,6 +1,6 @@
 # What there is to run. Each of these does its own set-up, shows what it does, and is quick the second time.
 
-.PHONY: demo test interop build bench bench-quick bench-scan lint setup clean-images
+.PHONY: demo test interop build bench bench-quick bench-scan fuzz lint setup clean-images
 
 # A short story on this machine: an origin, a bottle, and what the bottle's agent can and cannot do.
 demo:
@@ -42,3 +42,7 @@ clean-images:
 # The built-in scan against gitleaks (`go install github.com/zricethezav/gitleaks/v8@latest`), over the same material.
 bench-scan:
 	@scripts/bench-scan
+
+# Every parser of client bytes against changed inputs, for FUZZ_SECONDS (20) each.
+fuzz:
+	@scripts/fuzz
