@@ -8,14 +8,39 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
-use crate::{connection, proxy::Proxy};
+use crate::{connection, proxy::Proxy, record::Journal};
 
 /// Becomes `true` when the proxy drains.
 pub type Shutdown = watch::Receiver<bool>;
 
 /// A client's place among those that may be connected. Held for as long as anything of its connection lives, tunnels
 /// and WebSockets too.
-pub type Seat = Arc<OwnedSemaphorePermit>;
+pub type Seat = Arc<Taken>;
+
+/// One place that is taken, and counted.
+pub struct Taken {
+    journal: Journal,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Taken {
+    fn new(journal: Journal, permit: OwnedSemaphorePermit) -> Self {
+        journal.metrics().connections_open.enter();
+        Self { journal, _permit: permit }
+    }
+}
+
+impl std::fmt::Debug for Taken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Taken")
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.journal.metrics().connections_open.leave();
+    }
+}
 
 /// How long a listener rests when no client could be taken: out of descriptors, others must finish first.
 const BACK_OFF: Duration = Duration::from_millis(20);
@@ -30,7 +55,8 @@ pub async fn serve(proxy: Arc<Proxy>, listener: TcpListener, mut shutdown: Shutd
             seat = room.clone().acquire_owned() => seat,
         };
         let (Ok(seat), Some(stream)) = (seat, next(&listener, &mut shutdown).await) else { return };
-        proxy.tasks.spawn(connection::serve(proxy.clone(), stream, Arc::new(seat), shutdown.clone()));
+        let seat = Arc::new(Taken::new(proxy.journal.clone(), seat));
+        proxy.tasks.spawn(connection::serve(proxy.clone(), stream, seat, shutdown.clone()));
     }
 }
 

@@ -1,20 +1,22 @@
 //! The operator's listener: `/healthz` (the process serves), `/readyz` (it may be used: the log is writable and the
-//! inspector has proved itself). Never on a network of the agent's.
+//! inspector has proved itself), `/metrics`, `/records` (live). Never on a network of the agent's.
+
+mod answer;
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{Method, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
+use self::answer::Answer;
 use crate::{
     accept::{self, Shutdown},
+    metrics::Page,
     proxy::Proxy,
 };
 
@@ -56,16 +58,40 @@ pub async fn serve(proxy: Arc<Proxy>, listener: TcpListener, mut shutdown: Shutd
     }
 }
 
-fn answer(proxy: &Proxy, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let (status, text) = match request.uri().path() {
-        "/healthz" => (StatusCode::OK, "ok"),
+fn answer(proxy: &Proxy, request: &Request<Incoming>) -> Response<Answer> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
+    }
+    match request.uri().path() {
+        "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" => match proxy.readiness.reason_against(proxy) {
-            None => (StatusCode::OK, "ready"),
-            Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
+            None => text(StatusCode::OK, "ready\n"),
+            Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
         },
-        _ => (StatusCode::NOT_FOUND, "only /healthz and /readyz are here"),
-    };
-    let mut response = Response::new(Full::new(Bytes::from(format!("{text}\n"))));
+        "/metrics" => typed("text/plain; version=0.0.4; charset=utf-8", Answer::whole(metrics(proxy))),
+        "/records" => typed("text/event-stream", Answer::live(proxy.journal.subscribe())),
+        _ => text(StatusCode::NOT_FOUND, "only /healthz, /readyz, /metrics and /records are here\n"),
+    }
+}
+
+fn metrics(proxy: &Proxy) -> String {
+    let mut page = Page::default();
+    proxy.journal.metrics().write(&mut page);
+    page.gauge("egress_proxy_log_writable", "Whether records can be written.", u64::from(proxy.journal.is_writable()));
+    proxy.leaves.metrics().write(&mut page);
+    page.into_text()
+}
+
+fn text(status: StatusCode, text: impl Into<String>) -> Response<Answer> {
+    let mut response = typed("text/plain; charset=utf-8", Answer::whole(text.into()));
     *response.status_mut() = status;
+    response
+}
+
+fn typed(content_type: &'static str, body: Answer) -> Response<Answer> {
+    let mut response = Response::new(body);
+    let fields = response.headers_mut();
+    fields.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    fields.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
     response
 }

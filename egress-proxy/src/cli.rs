@@ -3,6 +3,7 @@
 mod ca;
 mod check;
 mod healthcheck;
+mod records;
 mod routes;
 mod run;
 
@@ -43,6 +44,9 @@ enum Verb {
     /// Validate a route table, or print its JSON Schema.
     #[command(subcommand)]
     Routes(routes::RoutesVerb),
+    /// Print the schema of records.
+    #[command(subcommand)]
+    Records(records::RecordsVerb),
     /// Ask a running proxy whether it may be used.
     Healthcheck(healthcheck::HealthcheckArgs),
 }
@@ -62,6 +66,7 @@ pub fn main() -> ExitCode {
         Verb::Scan(args) => scan(&args, &mut std::io::stdin().lock(), &mut out).map_err(Into::into),
         Verb::Ca(verb) => ca::run(&verb, &mut out),
         Verb::Routes(verb) => routes::run(&verb, &mut out),
+        Verb::Records(verb) => records::run(&verb, &mut out),
         Verb::Healthcheck(args) => healthcheck::run(&args),
     };
     match outcome {

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::{
     accept::{Seat, Shutdown},
+    discretion,
     error::ExchangeError,
     exchange::{self, Origin},
     proxy::Proxy,
@@ -61,7 +62,7 @@ async fn answer(
             let (Ok(room), Some(upgrade)) = (proxy.journal.room().await, upgrade) else {
                 return respond::unrecorded(StatusCode::SERVICE_UNAVAILABLE, "the log cannot be written", None);
             };
-            let recording = TunnelRecording::begin(room, authority.to_string());
+            let recording = TunnelRecording::begin(room, discretion::shown(&proxy.policy, authority.to_string()));
             let permit = proxy.policy.connect(authority);
             proxy.tasks.spawn(tunnel::serve(proxy.clone(), permit, upgrade, recording, seat, shutdown));
             Response::new(ClientBody::full(bytes::Bytes::new()))
@@ -71,7 +72,9 @@ async fn answer(
                 return respond::unrecorded(StatusCode::SERVICE_UNAVAILABLE, "the log cannot be written", None);
             };
             let recording = Recording::begin(room, request.method().clone(), Scheme::Http, request.version(), None);
-            respond::refuse(&error, &recording)
+            let response = respond::refuse(&error, &recording);
+            discretion::withhold(&proxy.policy, &recording);
+            response
         }
     }
 }

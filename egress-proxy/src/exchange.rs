@@ -14,6 +14,7 @@ use shared::{
 use crate::{
     accept::Seat,
     content::{Collected, Content, Received},
+    discretion,
     error::ExchangeError,
     forward::{Answer, ForwardError, Offer},
     hop_by_hop,
@@ -82,6 +83,7 @@ pub async fn serve(proxy: &Arc<Proxy>, origin: &Origin, request: Request<Incomin
         Ok(response) => response,
         Err(error) => {
             let (head, body) = respond::refuse(&error, &recording).into_parts();
+            discretion::withhold(&proxy.policy, &recording);
             Response::from_parts(head, body.recorded(recording))
         }
     }
@@ -142,6 +144,7 @@ async fn exchange(
     // Inject. The table may have changed while content was collected or the inspector thought.
     let permit = proxy.policy.renew(permit, judged)?;
     let credential = permit.credential()?.cloned();
+    recording.note(|draft| draft.allowed = true);
     if let Some(credential) = &credential {
         credential.inject(&mut head.headers);
         recording.note(|draft| draft.credential = Some(credential.name.clone()));

@@ -191,6 +191,11 @@ impl Table {
         Ok(Self { generation, strip: StripList::of(&routes), routes, states, guard, scanner: Arc::new(scanner) })
     }
 
+    /// The scan's rules, with every credential of the table among them.
+    pub fn scanner(&self) -> &Arc<Scanner> {
+        &self.scanner
+    }
+
     fn index(&self, route: &Arc<Route>) -> Option<usize> {
         self.routes.iter().position(|candidate| Arc::ptr_eq(candidate, route))
     }

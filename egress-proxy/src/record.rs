@@ -2,10 +2,13 @@
 //! its exchange is dropped, so no path loses one. A [`Journal`] takes them in order, bounded and lossless: an exchange
 //! begins only when there is room for its record, and none begins when records cannot be written any more.
 
+mod feed;
 mod journal;
+mod log_file;
+pub mod pretty;
+pub mod proxy_error;
 
 use std::{
-    borrow::Cow,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -16,14 +19,18 @@ use std::{
 use http::{Method, StatusCode, Version, uri::PathAndQuery};
 use shared::{
     authority::Authority,
-    record::{ExchangeRecord, Outcome, SCHEMA_VERSION, TunnelRecord},
+    record::{ExchangeRecord, FindingRecord, Outcome, SCHEMA_VERSION, TunnelRecord, Verdict},
     routes::Scheme,
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::scan::Finding;
 
-pub use self::journal::{Format, Journal, JournalClosed, Room};
+pub use self::{
+    feed::{Heard, Subscription},
+    journal::{Format, Journal, JournalClosed, Output, Room, Sink},
+    log_file::{LogFile, Rotation},
+};
 
 /// The id of an exchange or tunnel: 128 random bits, shown as 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -66,6 +73,8 @@ pub struct Draft {
     pub route: Option<Arc<shared::routes::Route>>,
     pub rule: Option<shared::routes::judge::Rule>,
     pub credential: Option<String>,
+    /// Route, scan and inspection let it go.
+    pub allowed: bool,
     pub outcome: Outcome,
     pub by: Option<&'static str>,
     pub error: Option<&'static str>,
@@ -92,6 +101,7 @@ impl Recording {
             route: None,
             rule: None,
             credential: None,
+            allowed: false,
             outcome: Outcome::Aborted,
             by: None,
             error: None,
@@ -103,6 +113,7 @@ impl Recording {
             connect_ms: None,
             first_byte_ms: None,
         };
+        room.metrics().exchanges_open.enter();
         Arc::new(Self {
             id: Id::random(),
             began: Instant::now(),
@@ -144,30 +155,30 @@ impl Drop for Recording {
         let id = self.id.to_string();
         // A path in which something was found is as sensitive as the finding.
         let clean = draft.outcome != Outcome::Blocked && !draft.alarm && draft.findings.is_empty();
-        let findings: Vec<_> = draft.findings.iter().map(finding_record).collect();
         let record = ExchangeRecord {
             schema: SCHEMA_VERSION,
-            kind: "exchange",
-            id: &id,
-            time: timestamp(self.time),
-            tunnel: draft.tunnel.map(|tunnel| tunnel.to_string()),
-            method: Cow::Borrowed(draft.method.as_str()),
-            scheme: draft.scheme.name(),
-            host: draft.authority.as_ref().map(|authority| authority.host.to_string()).unwrap_or_default(),
+            id: id.into(),
+            time: timestamp(self.time).into(),
+            tunnel: draft.tunnel.map(|tunnel| tunnel.to_string().into()),
+            method: draft.method.as_str().into(),
+            scheme: draft.scheme.name().into(),
+            host: draft.authority.as_ref().map(|authority| authority.host.to_string().into()).unwrap_or_default(),
             port: draft.authority.as_ref().map(|authority| authority.port).unwrap_or_default(),
-            path: draft.target.as_ref().filter(|_| clean).map(PathAndQuery::path),
-            client_protocol: draft.client_protocol,
-            origin_protocol: draft.origin_protocol,
-            next_hop: draft.next_hop.map(|address| address.to_string()),
-            route: draft.route.as_ref().map(|route| route.host.to_string()),
-            rule: draft.rule.map(|rule| rule.to_string()),
-            credential: draft.credential.as_deref(),
+            path: draft.target.as_ref().filter(|_| clean).map(|target| target.path().into()),
+            client_protocol: draft.client_protocol.into(),
+            origin_protocol: draft.origin_protocol.map(Into::into),
+            next_hop: draft.next_hop.map(|address| address.to_string().into()),
+            route: draft.route.as_ref().map(|route| route.host.to_string().into()),
+            rule: draft.rule.map(|rule| rule.to_string().into()),
+            credential: draft.credential.as_deref().map(Into::into),
+            verdict: draft.verdict(),
             outcome: draft.outcome,
-            by: draft.by,
-            error: draft.error,
-            reason: draft.reason.as_deref(),
+            by: draft.by.map(Into::into),
+            error: draft.error.map(Into::into),
+            proxy_error: draft.error.map(|error| proxy_error::of(error, draft.outcome).into()),
+            reason: draft.reason.as_deref().map(Into::into),
             alarm: draft.alarm,
-            findings: &findings,
+            findings: draft.findings.iter().map(finding_record).collect(),
             status: draft.status.map(|status| status.as_u16()),
             request_bytes: *self.request_bytes.get_mut(),
             response_bytes: *self.response_bytes.get_mut(),
@@ -177,7 +188,18 @@ impl Drop for Recording {
             first_byte_ms: draft.first_byte_ms,
             total_ms: milliseconds(self.began),
         };
-        room.write_exchange(&record);
+        room.write_exchange(record);
+    }
+}
+
+impl Draft {
+    /// What was decided; content that is found out on its way out takes the permission back.
+    fn verdict(&self) -> Option<Verdict> {
+        match self.outcome {
+            Outcome::Blocked => Some(Verdict::Blocked),
+            Outcome::Denied => Some(Verdict::Denied),
+            _ => self.allowed.then_some(Verdict::Allowed),
+        }
     }
 }
 
@@ -197,6 +219,7 @@ pub struct TunnelRecording {
 
 impl TunnelRecording {
     pub fn begin(room: Room, authority: String) -> Self {
+        room.metrics().tunnels_open.enter();
         Self {
             id: Id::random(),
             began: Instant::now(),
@@ -224,16 +247,15 @@ impl TunnelRecording {
 impl Drop for TunnelRecording {
     fn drop(&mut self) {
         let Some(room) = self.room.take() else { return };
-        room.write_tunnel(&TunnelRecord {
+        room.write_tunnel(TunnelRecord {
             schema: SCHEMA_VERSION,
-            kind: "tunnel",
-            id: self.id.to_string(),
-            time: timestamp(self.time),
-            authority: std::mem::take(&mut self.authority),
+            id: self.id.to_string().into(),
+            time: timestamp(self.time).into(),
+            authority: std::mem::take(&mut self.authority).into(),
             outcome: self.outcome,
-            error: self.error,
-            reason: self.reason.take(),
-            client_protocol: self.client_protocol,
+            error: self.error.map(Into::into),
+            reason: self.reason.take().map(Into::into),
+            client_protocol: self.client_protocol.map(Into::into),
             exchanges: self.exchanges.load(Ordering::Relaxed),
             total_ms: milliseconds(self.began),
         });
@@ -251,8 +273,12 @@ pub fn protocol_name(version: Version) -> &'static str {
 }
 
 /// Rule, place and decoders; a finding holds nothing of the match.
-fn finding_record(finding: &Finding) -> serde_json::Value {
-    serde_json::json!({ "rule": finding.rule, "place": finding.place.to_string(), "chain": finding.chain() })
+fn finding_record(finding: &Finding) -> FindingRecord<'_> {
+    FindingRecord {
+        rule: finding.rule.as_str().into(),
+        place: finding.place.to_string().into(),
+        chain: finding.chain().into(),
+    }
 }
 
 fn milliseconds(since: Instant) -> f64 {

@@ -2,7 +2,7 @@
 //! says what was refused, by which rule or lack of one, what to do, and the record's id.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use shared::{record::Outcome, routes::Refusal};
 
 use crate::{
@@ -11,9 +11,12 @@ use crate::{
     forward::ForwardError,
     inspect::InspectError,
     policy::Denied,
-    record::{Id, Recording},
+    record::{Id, Recording, proxy_error},
     relay::ClientBody,
 };
+
+/// RFC 9209: that the answer is ours, and why.
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// What an error means to client and record.
 struct Answer {
@@ -37,7 +40,9 @@ pub fn refuse(error: &ExchangeError, recording: &Recording) -> Response<ClientBo
     };
     let body = format!("{word} by {}: {}\nrecord: {}\n", answer.by, answer.text, recording.id);
     recording.count_response(body.len());
-    text(answer.status, body)
+    let mut response = text(answer.status, body);
+    response.headers_mut().insert(PROXY_STATUS, proxy_error::status(answer.token, answer.outcome));
+    response
 }
 
 /// Writes into the record why an exchange ended whose answer was under way already: the client keeps what it has.
@@ -73,7 +78,9 @@ pub fn json(value: &serde_json::Value) -> Response<ClientBody> {
 /// What a client reads before any exchange could begin.
 pub fn unrecorded(status: StatusCode, reason: &str, id: Option<Id>) -> Response<ClientBody> {
     let id = id.map(|id| format!("record: {id}\n")).unwrap_or_default();
-    text(status, format!("refused by egress-proxy: {reason}\n{id}"))
+    let mut response = text(status, format!("refused by egress-proxy: {reason}\n{id}"));
+    response.headers_mut().insert(PROXY_STATUS, proxy_error::status("log_unwritable", Outcome::Failed));
+    response
 }
 
 fn typed(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<ClientBody> {
@@ -83,6 +90,7 @@ fn typed(status: StatusCode, content_type: &'static str, body: Bytes) -> Respons
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.insert(PROXY_STATUS, proxy_error::OWN_ANSWER);
     response
 }
 

@@ -1,5 +1,7 @@
 //! What an operator can set, resolved from flags and environment into what the proxy is built from.
 
+mod log;
+
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     path::PathBuf,
@@ -10,6 +12,8 @@ use std::{
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use thiserror::Error;
+
+pub use self::log::LogArgs;
 
 /// Run the proxy until SIGTERM or SIGINT.
 #[derive(Clone, Debug, Args)]
@@ -82,7 +86,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024)]
     pub scan_buffer: usize,
 
-    /// Where `/healthz` and `/readyz` are served.
+    /// Where `/healthz`, `/readyz`, `/metrics` and `/records` are served.
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<SocketAddr>,
 
@@ -98,9 +102,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 4096)]
     pub max_connections: usize,
 
-    /// How records look on stdout; `pretty` where stdout is a terminal.
-    #[arg(long, value_name = "FORMAT")]
-    pub log_format: Option<LogFormat>,
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 impl RunArgs {
@@ -124,14 +127,6 @@ pub enum ScanModeArg {
     Record,
     /// Nothing is scanned.
     Off,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// One line for people.
-    Pretty,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]

@@ -26,6 +26,7 @@ use tokio_rustls::server::TlsStream;
 use crate::{
     accept::{Seat, Shutdown},
     connection::{HEAD_TIMEOUT, MAX_HEAD, until_done},
+    discretion,
     exchange::{self, Origin},
     intercept::intercept,
     policy::ConnectPermit,
@@ -84,6 +85,7 @@ async fn run<S>(
             let reason = respond::chain(&error);
             // The client may have put anything into its SNI.
             let reason = proxy.policy.check_name(&reason).map_or_else(|sent| sent.to_string(), |()| reason);
+            let reason = discretion::shown(&proxy.policy, reason);
             return recording.fail(Outcome::Denied, error.token(), reason);
         }
     };

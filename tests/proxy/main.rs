@@ -13,6 +13,7 @@ mod malformed;
 mod next_hop;
 mod operation;
 mod paths;
+mod records;
 mod reload;
 mod scan;
 mod start;

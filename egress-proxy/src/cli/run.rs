@@ -1,11 +1,6 @@
 //! `egress-proxy run`: settings → parts → listeners → serve until a signal → drain.
 
-use std::{
-    io::{BufRead, IsTerminal},
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io::BufRead, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
@@ -33,23 +28,18 @@ use crate::{
     inspect::{self, Inspection, InspectorAddress},
     policy::{Defaults, Policy, ScanRules},
     proxy::{Limits, Proxy},
-    record::{Format, Journal},
+    record::Journal,
     reload::Source,
-    settings::{LogFormat, RunArgs, ScanModeArg, SettingsError},
+    settings::{RunArgs, ScanModeArg, SettingsError},
     tls::{self, anchors::Anchors, leaves::Leaves},
 };
 
 /// Runs the proxy.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     forbid_core_dumps();
-    let pretty = match args.log_format {
-        Some(format) => format == LogFormat::Pretty,
-        None => std::io::stdout().is_terminal(),
-    };
-    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let format = if pretty { Format::Pretty { colour } } else { Format::Json };
-    let events = if pretty { Events::Words } else { Events::Json };
-    let (journal, writer) = Journal::start(std::io::stdout(), format).context("failed to start the log")?;
+    let events = args.log.events();
+    let outputs = args.log.outputs().context("the log file cannot be written (`--log-file`)")?;
+    let (journal, writer) = Journal::start(outputs, args.log.colour(), events).context("failed to start the log")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start")?;
     let result = runtime.block_on(serve(args, journal.clone(), events));
     // Whatever did not finish in time is dropped here, and writes its record.

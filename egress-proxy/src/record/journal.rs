@@ -1,9 +1,9 @@
 //! Where records go: one line each, written by a thread of its own so that a slow reader of the log never holds up a
-//! byte of an exchange. Bounded: an exchange waits for room before it begins. Lossless: room that was given is kept.
+//! byte of an exchange. Bounded: an exchange waits for room before it begins. Lossless: room that was given is kept, and
+//! what cannot be written now is written later; until then no exchange begins.
 
 use std::{
-    borrow::Cow,
-    io::Write,
+    io::{self, ErrorKind, Stdout, Write},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -12,24 +12,43 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
-use shared::record::{ExchangeRecord, Outcome, TunnelRecord};
+use serde_json::json;
+use shared::record::{ExchangeRecord, Record, TunnelRecord};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{
+    feed::{Feed, Subscription},
+    log_file::LogFile,
+    pretty::{Colour, pretty},
+};
+use crate::{events::Events, metrics::Metrics};
 
 /// Records under way or not yet written, at most.
 const CAPACITY: usize = 16_384;
 /// How long the writer lets records gather: a wake-up and a write for each would cost an exchange more than its record.
 const GATHER: Duration = Duration::from_millis(1);
+/// The pause before a log that could not be written is tried again.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// How a record looks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Format {
     Json,
-    /// A line for people; `colour` where the terminal takes it.
-    Pretty {
-        colour: bool,
-    },
+    /// A line for people.
+    Pretty,
+}
+
+/// One place where records go.
+pub struct Output {
+    pub format: Format,
+    pub sink: Sink,
+}
+
+/// What records are written to.
+pub enum Sink {
+    File(LogFile),
+    Stdout(Stdout),
 }
 
 /// The sink of all records of a process.
@@ -43,12 +62,17 @@ struct Shared {
     lines: Mutex<Lines>,
     wake: Condvar,
     failed: AtomicBool,
-    format: Format,
+    json: bool,
+    pretty: Option<Colour>,
+    feed: Feed,
+    metrics: Metrics,
+    events: Events,
 }
 
 #[derive(Default)]
 struct Lines {
-    pending: Vec<u8>,
+    json: Vec<u8>,
+    pretty: Vec<u8>,
     rooms: Vec<OwnedSemaphorePermit>,
     closed: bool,
 }
@@ -58,18 +82,27 @@ impl Journal {
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn start(sink: impl Write + Send + 'static, format: Format) -> std::io::Result<(Self, JoinHandle<()>)> {
-        let shared =
-            Arc::new(Shared { lines: Mutex::default(), wake: Condvar::new(), failed: AtomicBool::new(false), format });
+    pub fn start(outputs: Vec<Output>, colour: Colour, events: Events) -> io::Result<(Self, JoinHandle<()>)> {
+        let writes = |format| outputs.iter().any(|output| output.format == format);
+        let shared = Arc::new(Shared {
+            lines: Mutex::default(),
+            wake: Condvar::new(),
+            failed: AtomicBool::new(false),
+            json: writes(Format::Json),
+            pretty: writes(Format::Pretty).then_some(colour),
+            feed: Feed::default(),
+            metrics: Metrics::default(),
+            events,
+        });
         let writer = shared.clone();
-        let handle = thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(sink))?;
+        let handle = thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(outputs))?;
         Ok((Self { shared, room: Arc::new(Semaphore::new(CAPACITY)) }, handle))
     }
 
     /// Room for one record; waits while the reader of the log is behind.
     ///
     /// # Errors
-    /// The log cannot be written any more.
+    /// The log cannot be written at the moment.
     pub async fn room(&self) -> Result<Room, JournalClosed> {
         if !self.is_writable() {
             return Err(JournalClosed);
@@ -85,7 +118,17 @@ impl Journal {
         !self.shared.failed.load(Ordering::Acquire)
     }
 
-    /// Lets the writer end once everything is written.
+    /// Records from now on, as JSON whatever the log looks like.
+    pub fn subscribe(&self) -> Subscription {
+        self.shared.feed.subscribe()
+    }
+
+    /// What all records add up to.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Lets the writer end once everything is written, or cannot be.
     pub fn close(&self) {
         self.shared.lock().closed = true;
         self.shared.wake.notify_one();
@@ -97,10 +140,15 @@ impl Shared {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, permit: OwnedSemaphorePermit, write: impl FnOnce(&mut Vec<u8>)) {
+    fn push(&self, permit: OwnedSemaphorePermit, record: &Record<'_>) {
         let mut lines = self.lock();
-        let idle = lines.pending.is_empty();
-        write(&mut lines.pending);
+        let idle = lines.rooms.is_empty();
+        if self.json || self.feed.is_watched() {
+            json_line(record, &mut lines.json);
+        }
+        if let Some(colour) = self.pretty {
+            pretty(record, colour, &mut lines.pretty);
+        }
         lines.rooms.push(permit);
         drop(lines);
         if idle {
@@ -108,31 +156,93 @@ impl Shared {
         }
     }
 
-    fn run(&self, mut sink: impl Write) {
-        let (mut batch, mut rooms) = (Vec::new(), Vec::new());
-        loop {
-            let mut lines = self.lock();
-            while lines.pending.is_empty() && !lines.closed {
-                lines = self.wake.wait(lines).unwrap_or_else(PoisonError::into_inner);
+    fn run(&self, mut outputs: Vec<Output>) {
+        let mut batch = Lines::default();
+        while self.gather(&mut batch) {
+            for output in &mut outputs {
+                let lines = match output.format {
+                    Format::Json => &batch.json,
+                    Format::Pretty => &batch.pretty,
+                };
+                self.write(&mut output.sink, lines);
             }
-            if lines.pending.is_empty() {
-                return;
-            }
-            if !lines.closed {
-                // Under load the next records are close: one wake-up and one write for all of them.
-                drop(lines);
-                thread::sleep(GATHER);
-                lines = self.lock();
-            }
-            std::mem::swap(&mut batch, &mut lines.pending);
-            std::mem::swap(&mut rooms, &mut lines.rooms);
-            drop(lines);
-            if sink.write_all(&batch).and_then(|()| sink.flush()).is_err() {
-                self.failed.store(true, Ordering::Release);
-            }
-            batch.clear();
-            rooms.clear();
+            self.feed.publish(&batch.json);
+            batch.json.clear();
+            batch.pretty.clear();
+            batch.rooms.clear();
         }
+    }
+
+    /// Waits for records and takes them; `false` when there will be none.
+    fn gather(&self, batch: &mut Lines) -> bool {
+        let mut lines = self.lock();
+        while lines.rooms.is_empty() && !lines.closed {
+            lines = self.wake.wait(lines).unwrap_or_else(PoisonError::into_inner);
+        }
+        if lines.rooms.is_empty() {
+            return false;
+        }
+        if !lines.closed {
+            // Under load the next records are close: one wake-up and one write for all of them.
+            drop(lines);
+            thread::sleep(GATHER);
+            lines = self.lock();
+        }
+        std::mem::swap(&mut batch.json, &mut lines.json);
+        std::mem::swap(&mut batch.pretty, &mut lines.pretty);
+        std::mem::swap(&mut batch.rooms, &mut lines.rooms);
+        true
+    }
+
+    /// Writes all of it, however long it takes; gives up only when the process ends.
+    fn write(&self, sink: &mut Sink, lines: &[u8]) {
+        let mut rest = lines;
+        while !rest.is_empty() {
+            let at_a_border = rest.len() == lines.len();
+            match sink.write(rest, at_a_border) {
+                Ok(written) => {
+                    rest = &rest[written..];
+                    if self.failed.swap(false, Ordering::AcqRel) {
+                        self.events.tell("log.resumed", &[]);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    if !self.failed.swap(true, Ordering::AcqRel) {
+                        self.events.tell("log.failed", &[("reason", json!(error.to_string()))]);
+                    }
+                    if self.is_closed_after(RETRY) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits, but not once the process ends.
+    fn is_closed_after(&self, pause: Duration) -> bool {
+        let waited = self.wake.wait_timeout_while(self.lock(), pause, |lines| !lines.closed);
+        waited.unwrap_or_else(PoisonError::into_inner).0.closed
+    }
+}
+
+impl Sink {
+    /// Writes some of it; a file may only be turned between two lines.
+    fn write(&mut self, bytes: &[u8], at_a_border: bool) -> io::Result<usize> {
+        let written = match self {
+            Self::Stdout(stdout) => {
+                let written = stdout.write(bytes)?;
+                stdout.flush()?;
+                written
+            }
+            Self::File(file) => {
+                if at_a_border {
+                    file.turn()?;
+                }
+                file.write(bytes)?
+            }
+        };
+        if written == 0 { Err(ErrorKind::WriteZero.into()) } else { Ok(written) }
     }
 }
 
@@ -143,20 +253,23 @@ pub struct Room {
 }
 
 impl Room {
-    pub fn write_exchange(self, record: &ExchangeRecord<'_>) {
-        let Self { shared, permit } = self;
-        shared.push(permit, |line| match shared.format {
-            Format::Json => json(record, line),
-            Format::Pretty { colour } => pretty_exchange(record, colour, line),
-        });
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
     }
 
-    pub fn write_tunnel(self, record: &TunnelRecord) {
+    pub fn write_exchange(self, record: ExchangeRecord<'_>) {
+        self.shared.metrics.count_exchange(&record);
+        self.write(&Record::Exchange(record));
+    }
+
+    pub fn write_tunnel(self, record: TunnelRecord<'_>) {
+        self.shared.metrics.count_tunnel(&record);
+        self.write(&Record::Tunnel(record));
+    }
+
+    fn write(self, record: &Record<'_>) {
         let Self { shared, permit } = self;
-        shared.push(permit, |line| match shared.format {
-            Format::Json => json(record, line),
-            Format::Pretty { colour } => pretty_tunnel(record, colour, line),
-        });
+        shared.push(permit, record);
     }
 }
 
@@ -165,89 +278,9 @@ impl Room {
 #[error("the log cannot be written")]
 pub struct JournalClosed;
 
-fn json(record: &impl Serialize, line: &mut Vec<u8>) {
+fn json_line(record: &Record<'_>, line: &mut Vec<u8>) {
     // Writing plain structs into memory does not fail.
     if serde_json::to_writer(&mut *line, record).is_ok() {
         line.push(b'\n');
-    }
-}
-
-fn pretty_exchange(record: &ExchangeRecord<'_>, colour: bool, line: &mut Vec<u8>) {
-    let ExchangeRecord { method, scheme, host, port, total_ms, outcome, .. } = record;
-    let status = record.status.map_or_else(|| "---".to_owned(), |status| status.to_string());
-    let path = record.path.unwrap_or("/…");
-    let authority = match (*scheme, port) {
-        ("https", 443) | ("http", 80) => host.clone(),
-        _ => format!("{host}:{port}"),
-    };
-    let credential = record.credential.map(|name| format!(" [{name}]")).unwrap_or_default();
-    let text = format!(
-        "{status} {method} {scheme}://{authority}{path}{credential} {}↑ {}↓ {total_ms:.1} ms",
-        record.request_bytes, record.response_bytes
-    );
-    let reason = match (outcome, &record.reason) {
-        (Outcome::Completed, _) => String::new(),
-        (_, Some(reason)) => format!("\n    {}: {reason} ({})", word(*outcome), record.id),
-        (_, None) => format!("\n    {} ({})", word(*outcome), record.id),
-    };
-    paint(*outcome, colour, &format!("{text}{reason}"), line);
-}
-
-fn pretty_tunnel(record: &TunnelRecord, colour: bool, line: &mut Vec<u8>) {
-    // A tunnel that did its work says nothing that its exchanges have not said.
-    if let (Outcome::Completed, None) = (record.outcome, &record.reason) {
-        return;
-    }
-    let reason = record.reason.as_deref().unwrap_or_default();
-    paint(
-        record.outcome,
-        colour,
-        &format!("--- CONNECT {}\n    {}: {reason} ({})", record.authority, word(record.outcome), record.id),
-        line,
-    );
-}
-
-fn word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Aborted => "aborted",
-        Outcome::Blocked => "blocked",
-        Outcome::Completed => "completed",
-        Outcome::Denied => "denied",
-        Outcome::Failed => "failed",
-    }
-}
-
-fn paint(outcome: Outcome, colour: bool, text: &str, line: &mut Vec<u8>) {
-    let code = match outcome {
-        Outcome::Completed => "32",
-        Outcome::Denied | Outcome::Blocked => "31",
-        Outcome::Failed => "33",
-        Outcome::Aborted => "90",
-    };
-    let text = printable(text);
-    let painted = if colour { format!("\u{1b}[{code}m{text}\u{1b}[0m\n") } else { format!("{text}\n") };
-    line.extend_from_slice(painted.as_bytes());
-}
-
-/// Text as a terminal may show it: a path or a reason may hold whatever a client wrote, and neither controls nor marks
-/// that turn the direction of writing belong there.
-fn printable(text: &str) -> Cow<'_, str> {
-    let unprintable =
-        |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if !text.contains(unprintable) {
-        return Cow::Borrowed(text);
-    }
-    Cow::Owned(text.replace(unprintable, "\u{fffd}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_for_people_holds_no_controls() {
-        let mut line = Vec::new();
-        paint(Outcome::Denied, false, "200 GET https://a.example/\u{9b}31m\u{202e}x\n    denied", &mut line);
-        assert_eq!(String::from_utf8(line).unwrap(), "200 GET https://a.example/\u{fffd}31m\u{fffd}x\n    denied\n");
     }
 }

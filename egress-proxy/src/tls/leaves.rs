@@ -25,6 +25,8 @@ use shared::{
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 
+use crate::metrics::{Counter, Histogram, Page};
+
 /// How long a leaf is valid; it is minted anew when half of that is over.
 const VALIDITY: Duration = Duration::days(2);
 /// Leaves kept for hosts that a route names.
@@ -47,6 +49,23 @@ pub struct Leaves {
     base: ServerConfig,
     listed: Cache<Host, Leaf>,
     unlisted: Cache<Host, Leaf>,
+    metrics: LeafMetrics,
+}
+
+/// How often leaves were at hand, and what it took to mint the others.
+#[derive(Debug, Default)]
+pub struct LeafMetrics {
+    asked: Counter,
+    minted: Counter,
+    minting: Histogram,
+}
+
+impl LeafMetrics {
+    pub fn write(&self, page: &mut Page) {
+        page.counter("egress_proxy_leaves_asked_total", "Leaves that handshakes asked for.", &self.asked);
+        page.counter("egress_proxy_leaves_minted_total", "Leaves that were not in the cache.", &self.minted);
+        page.histogram("egress_proxy_mint_seconds", "Making and signing a leaf.", &self.minting);
+    }
 }
 
 #[derive(Clone)]
@@ -78,11 +97,16 @@ impl Leaves {
             base,
             listed: Cache::new(LISTED_CAPACITY),
             unlisted: Cache::new(UNLISTED_CAPACITY),
+            metrics: LeafMetrics::default(),
         })
     }
 
     pub fn authority(&self) -> &CertificateAuthority {
         &self.authority
+    }
+
+    pub fn metrics(&self) -> &LeafMetrics {
+        &self.metrics
     }
 
     /// The TLS configuration whose leaf is for `host`.
@@ -94,6 +118,7 @@ impl Leaves {
             Listing::Listed => &self.listed,
             Listing::Unlisted => &self.unlisted,
         };
+        self.metrics.asked.add(1);
         let now = OffsetDateTime::now_utc();
         let leaf = cache.get_or_insert_with(host, || self.mint(host, now))?;
         if now < leaf.renew_after {
@@ -110,6 +135,14 @@ impl Leaves {
     }
 
     fn mint(&self, host: &Host, now: OffsetDateTime) -> Result<Leaf, MintError> {
+        let started = std::time::Instant::now();
+        let leaf = self.sign(host, now)?;
+        self.metrics.minted.add(1);
+        self.metrics.minting.observe(started.elapsed());
+        Ok(leaf)
+    }
+
+    fn sign(&self, host: &Host, now: OffsetDateTime) -> Result<Leaf, MintError> {
         let mut params = CertificateParams::default();
         params.not_before = now - BACK_DATING;
         params.not_after = (now + VALIDITY).min(self.authority.not_after());

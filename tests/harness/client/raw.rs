@@ -43,6 +43,19 @@ impl RawConnection {
         head.expect("the connection holds").expect("not the end")
     }
 
+    /// What comes until these words were in it; for streams that have no end.
+    pub async fn text_until(&mut self, words: &str) -> String {
+        let mut bytes = Vec::new();
+        let reading = async {
+            while h1::find(&bytes, words.as_bytes()).is_none() {
+                let read = self.stream.read_buf(&mut bytes).await;
+                assert!(matches!(read, Ok(1..)), "no `{words}` in {}", String::from_utf8_lossy(&bytes));
+            }
+        };
+        within(words, reading).await;
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// Everything up to the end of the connection, however it ends.
     pub async fn rest(mut self) -> Vec<u8> {
         let mut bytes = self.reader.into_early();
