@@ -72,7 +72,7 @@ impl Body for Content {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Collected(collected) => collected.remaining() == 0 && collected.trailers.is_none(),
+            Self::Collected(collected) => collected.is_sent(),
             Self::Scanned(body, _) => body.is_end_stream(),
             Self::Streamed(body) => body.is_end_stream(),
         }
@@ -80,11 +80,7 @@ impl Body for Content {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            // With trailers the length stays open, so that HTTP/1.1 frames it in chunks, which can carry them.
-            Self::Collected(collected) if collected.trailers.is_none() => {
-                SizeHint::with_exact(collected.remaining() as u64)
-            }
-            Self::Collected(_) => SizeHint::default(),
+            Self::Collected(collected) => collected.size_hint(),
             Self::Scanned(body, _) => body.size_hint(),
             Self::Streamed(body) => body.size_hint(),
         }
@@ -126,9 +122,7 @@ impl Collected {
                     if length > limit {
                         return Err(ExchangeError::ContentTooLarge { limit });
                     }
-                    if !chunk.is_empty() {
-                        collected.chunks.push(chunk);
-                    }
+                    collected.push(chunk);
                 }
                 Err(frame) => collected.trailers = frame.into_trailers().ok(),
             }
@@ -147,6 +141,13 @@ impl Collected {
         Self { trailers: None, ..self.clone() }
     }
 
+    /// Appends a chunk to content that is being read.
+    pub fn push(&mut self, chunk: Bytes) {
+        if !chunk.is_empty() {
+            self.chunks.push(chunk);
+        }
+    }
+
     pub fn chunks(&self) -> &[Bytes] {
         &self.chunks[self.sent..]
     }
@@ -155,7 +156,21 @@ impl Collected {
         self.chunks().iter().map(Bytes::len).sum()
     }
 
-    fn next_frame(&mut self) -> Option<Frame<Bytes>> {
+    /// Whether nothing is left to send.
+    pub fn is_sent(&self) -> bool {
+        self.remaining() == 0 && self.trailers.is_none()
+    }
+
+    /// With trailers the length stays open, so that HTTP/1.1 frames it in chunks, which can carry them.
+    pub fn size_hint(&self) -> SizeHint {
+        match self.trailers {
+            None => SizeHint::with_exact(self.remaining() as u64),
+            Some(_) => SizeHint::default(),
+        }
+    }
+
+    /// What is to be sent next, trailers last.
+    pub fn next_frame(&mut self) -> Option<Frame<Bytes>> {
         if let Some(chunk) = self.chunks.get(self.sent) {
             self.sent += 1;
             return Some(Frame::data(chunk.clone()));

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header, request::Parts};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header, request::Parts, response};
 use hyper::body::{Body, Incoming};
 use shared::{
     authority::{Authority, Host},
@@ -16,15 +16,16 @@ use crate::{
     content::{Collected, Content, Received},
     discretion,
     error::ExchangeError,
-    forward::{Answer, ForwardError, Offer},
+    forward::{Answer, ForwardError, Lease, Offer},
     hop_by_hop,
+    inspect::{Inspection, WayBack, answer::OriginAnswer},
     live::Revocation,
     mask::Mask,
     own_fields,
     policy::{Judged, RequestPermit},
     proxy::Proxy,
     record::{Id, Recording},
-    relay::{ClientBody, Relay},
+    relay::{AnswerBody, ClientBody, Relay},
     respond,
     scan::{
         Finding,
@@ -139,7 +140,7 @@ async fn exchange(
     scan_head(&permit, &head, recording)?;
     let received = Received::new(body, revocation.of_content(), recording.clone(), permit.table().clone());
     let stop = received.stop();
-    let content = judge_content(proxy, &permit, &head, received, recording).await?;
+    let (content, way_back) = judge_content(proxy, &permit, &head, received, recording).await?;
 
     // Inject. The table may have changed while content was collected or the inspector thought.
     let permit = proxy.policy.renew(permit, judged)?;
@@ -163,7 +164,12 @@ async fn exchange(
     if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ExchangeError::Forward(ForwardError::Upgrade));
     }
-    relay(answer, mask, revocation, recording)
+    match (way_back, &proxy.inspection) {
+        (Some(way_back), Some(inspection)) => {
+            relay_inspected(inspection, way_back, answer, mask, revocation, recording).await
+        }
+        _ => relay(answer, mask, revocation, recording),
+    }
 }
 
 /// One authority: what the request names is what the tunnel was opened for (RFC 9110 §7.4).
@@ -237,7 +243,7 @@ async fn judge_content(
     head: &Parts,
     received: Received,
     recording: &Arc<Recording>,
-) -> Result<Content, ExchangeError> {
+) -> Result<(Content, Option<WayBack>), ExchangeError> {
     let inspection = proxy.inspection.as_ref().filter(|_| permit.inspect() != InspectMode::Off);
     let length = received.size_hint().exact();
     let whole = match inspection {
@@ -247,17 +253,18 @@ async fn judge_content(
         }
     };
     if received.is_end_stream() && inspection.is_none() {
-        return Ok(Content::empty());
+        return Ok((Content::empty(), None));
     }
     if !whole {
-        return Ok(match permit.scan() {
+        let content = match permit.scan() {
             ScanMode::Off => Content::Streamed(Box::new(received)),
             mode => {
                 let scan = permit.scanner().content(&head.headers, permit.exemptions().clone());
                 let stop = received.stop();
                 Content::Scanned(Box::new(Scanned::new(received, scan, on_finding(mode, recording))), stop)
             }
-        });
+        };
+        return Ok((content, None));
     }
     let collected = match inspection {
         Some(inspection) => inspection.collect(received, length).await?,
@@ -267,13 +274,11 @@ async fn judge_content(
         let scanned = scan_collected(permit, &head.headers, &collected);
         found(scanned, permit.scan(), recording)?;
     }
-    if let Some(inspection) = inspection {
-        let started = Instant::now();
-        let asked = inspection.pass(permit, head, &collected).await;
-        recording.note(|draft| draft.inspect_ms = Some((started.elapsed().as_secs_f64() * 1e6).round() / 1e3));
-        asked?;
-    }
-    Ok(Content::Collected(collected))
+    let Some(inspection) = inspection else { return Ok((Content::Collected(collected), None)) };
+    let started = Instant::now();
+    let asked = inspection.pass(permit, head, &collected).await;
+    recording.note(|draft| draft.inspect_ms = Some((started.elapsed().as_secs_f64() * 1e6).round() / 1e3));
+    Ok((Content::Collected(collected), asked?))
 }
 
 fn scan_collected(permit: &RequestPermit, fields: &HeaderMap, collected: &Collected) -> Result<(), Finding> {
@@ -304,6 +309,33 @@ pub fn relay(
     revocation: Revocation,
     recording: &Arc<Recording>,
 ) -> Result<Response<ClientBody>, ExchangeError> {
+    let (head, body, lease) = begin_answer(answer, &mut mask, recording)?;
+    let body = AnswerBody::Streamed(body);
+    Ok(Response::from_parts(head, Relay::begin(body, recording.clone(), mask, Some(lease), revocation)))
+}
+
+/// The same where the inspector judges answers too.
+async fn relay_inspected(
+    inspection: &Inspection,
+    way_back: WayBack,
+    answer: Answer,
+    mut mask: Option<Mask>,
+    revocation: Revocation,
+    recording: &Arc<Recording>,
+) -> Result<Response<ClientBody>, ExchangeError> {
+    let (mut head, body, lease) = begin_answer(answer, &mut mask, recording)?;
+    let origin = OriginAnswer { body, lease, mask, recording: recording.clone() };
+    let judging = inspection.answer(way_back, &mut head.headers, origin);
+    let body = revocation.unless_revoked(judging).await??;
+    Ok(Response::from_parts(head, Relay::begin(body, recording.clone(), None, None, revocation)))
+}
+
+/// Writes down that an answer came, and makes its head the client's.
+fn begin_answer(
+    answer: Answer,
+    mask: &mut Option<Mask>,
+    recording: &Recording,
+) -> Result<(response::Parts, Incoming, Lease), ExchangeError> {
     let Answer { response, lease, peer, protocol, connect_ms } = answer;
     let (mut head, body) = response.into_parts();
     recording.note(|draft| {
@@ -313,14 +345,13 @@ pub fn relay(
         draft.first_byte_ms = Some(recording.milliseconds());
         draft.status = Some(head.status);
     });
-    if let Some(mask) = &mut mask {
+    if let Some(mask) = mask {
         mask.expect(&head.headers)?;
     }
     answer_fields(&mut head.headers, mask.as_ref(), recording);
     head.version = Version::default();
     head.extensions.clear();
-    let body = Relay::begin(body, recording.clone(), mask, lease, revocation);
-    Ok(Response::from_parts(head, body))
+    Ok((head, body, lease))
 }
 
 /// What of an answer's fields goes on: nothing of the connection's own, no invitation to go round the proxy, no value of

@@ -84,6 +84,13 @@ impl Policy {
         self.table.load_full()
     }
 
+    /// Whether any answer is to go through the inspector.
+    pub fn inspects_answers(&self) -> bool {
+        let of_route = |route: &Arc<Route>| route.inspect.unwrap_or(self.defaults.inspect);
+        self.defaults.inspect == InspectMode::Exchange
+            || self.table.load().routes.iter().any(|route| of_route(route) == InspectMode::Exchange)
+    }
+
     /// Decides over a CONNECT. A host without a route gets a permit too: its client shall read the refusal inside the
     /// tunnel, and nothing is dialled for it.
     pub fn connect(&self, authority: Authority) -> ConnectPermit {
@@ -174,10 +181,8 @@ impl Table {
         let scanner = rules.compile(exact)?;
         let mut states = Vec::with_capacity(credentials.len());
         for (route, credential) in routes.iter().zip(credentials) {
-            if route.inspect == Some(InspectMode::Exchange) {
-                return Err(TableError::ExchangeMode { route: route.host.to_string(), line: route.line });
-            }
-            if route.inspect == Some(InspectMode::Request) && default == InspectMode::Off {
+            let inspected = route.inspect.is_some_and(|mode| mode != InspectMode::Off);
+            if inspected && default == InspectMode::Off {
                 return Err(TableError::InspectorAbsent { route: route.host.to_string(), line: route.line });
             }
             let exemptions = scanner.exemptions(&route.scan_except).map_err(|source| TableError::Exemption {
@@ -333,10 +338,6 @@ pub enum Denied {
 pub enum TableError {
     #[error("route `{route}` (line {line}) has no usable credential")]
     Credential { route: String, line: usize, source: CredentialError },
-    #[error(
-        "route `{route}` (line {line}) wants inspection mode `exchange`, which this version does not have; use `request` or `off`"
-    )]
-    ExchangeMode { route: String, line: usize },
     #[error("route `{route}` (line {line}) excepts a rule that the scan does not have")]
     Exemption { route: String, line: usize, source: UnknownRule },
     #[error("the credentials of all routes cannot be watched for")]

@@ -13,8 +13,10 @@ use hyper::body::Incoming;
 use shared::record::Outcome;
 
 use crate::{
+    content::Collected,
     error::BodyError,
     forward::Lease,
+    inspect::event_relay::EventRelay,
     live::{Revocation, Revoked},
     mask::{EchoError, Mask},
     record::Recording,
@@ -40,9 +42,19 @@ impl ClientBody {
     }
 }
 
+/// Where the content of an answer comes from.
+pub enum AnswerBody {
+    /// The origin.
+    Streamed(Incoming),
+    /// Memory, judged whole.
+    Collected(Collected),
+    /// The origin, event by event through the inspector.
+    Events(EventRelay),
+}
+
 /// The content of an origin's answer.
 pub struct Relay {
-    body: Incoming,
+    body: AnswerBody,
     recording: Arc<Recording>,
     mask: Option<Mask>,
     lease: Option<Lease>,
@@ -55,13 +67,13 @@ pub struct Relay {
 impl Relay {
     /// Begins to relay; an answer without content is complete at once.
     pub fn begin(
-        body: Incoming,
+        body: AnswerBody,
         recording: Arc<Recording>,
         mask: Option<Mask>,
-        lease: Lease,
+        lease: Option<Lease>,
         revocation: Revocation,
     ) -> ClientBody {
-        let mut relay = Self { body, recording, mask, lease: Some(lease), revocation, ended: false, trailers: None };
+        let mut relay = Self { body, recording, mask, lease, revocation, ended: false, trailers: None };
         if relay.body.is_end_stream() {
             relay.finish();
         }
@@ -120,6 +132,32 @@ impl Relay {
     }
 }
 
+impl AnswerBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Streamed(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Collected(content) => Poll::Ready(content.next_frame().map(Ok)),
+            Self::Events(events) => events.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Streamed(body) => body.is_end_stream(),
+            Self::Collected(content) => content.is_sent(),
+            Self::Events(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Streamed(body) => body.size_hint(),
+            Self::Collected(content) => content.size_hint(),
+            Self::Events(_) => SizeHint::default(),
+        }
+    }
+}
+
 impl Body for ClientBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -137,10 +175,10 @@ impl Body for ClientBody {
                 let error = relay.fail(Outcome::Denied, "revoked", Revoked.into());
                 return Poll::Ready(Some(Err(error)));
             }
-            match ready!(Pin::new(&mut relay.body).poll_frame(cx)) {
+            match ready!(relay.body.poll_frame(cx)) {
                 None => relay.finish(),
                 Some(Err(error)) => {
-                    let error = relay.fail(Outcome::Failed, "connection_terminated", error.into());
+                    let error = relay.fail(Outcome::Failed, "connection_terminated", error);
                     return Poll::Ready(Some(Err(error)));
                 }
                 Some(Ok(frame)) => match frame.into_data() {

@@ -230,6 +230,27 @@ impl Answer {
                     text,
                 };
             }
+            InspectError::AnswerBlocked(text) => {
+                let text = format!("{text}. The origin was asked, and its answer is withheld.");
+                return Self {
+                    status: S::FORBIDDEN,
+                    outcome: Outcome::Blocked,
+                    by: "pipelock",
+                    token: "answer_blocked",
+                    text,
+                };
+            }
+            InspectError::AnswerTooLarge | InspectError::AnswerCoding(_) => {
+                let text =
+                    format!("{error}, so it is withheld. Ask the operator for `inspect: request` on this route.");
+                return Self {
+                    status: S::BAD_GATEWAY,
+                    outcome: Outcome::Denied,
+                    by: "egress-proxy",
+                    token: "answer_unjudged",
+                    text,
+                };
+            }
             InspectError::Coding(_) | InspectError::Hidden | InspectError::Unaskable => {
                 return Self {
                     status: S::FORBIDDEN,
@@ -243,11 +264,12 @@ impl Answer {
             InspectError::Overload => (S::SERVICE_UNAVAILABLE, "inspector_overload"),
             InspectError::Unreachable(_)
             | InspectError::Failed { .. }
+            | InspectError::AnswerChanged
             | InspectError::Exchange(_)
-            | InspectError::Silent
+            | InspectError::Silent(_)
             | InspectError::Unconfirmed => (S::BAD_GATEWAY, "inspector_failed"),
         };
-        let text = format!("the inspector gave no verdict ({error}), so the request does not leave.");
+        let text = format!("the inspector gave no verdict ({error}), so the exchange ends here.");
         Self { status, outcome: Outcome::Failed, by: "egress-proxy", token, text }
     }
 }

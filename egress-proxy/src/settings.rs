@@ -112,11 +112,12 @@ impl RunArgs {
     }
 }
 
-/// `request` is the one mode of this version.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum InspectModeArg {
     /// Requests are asked about; answers go straight to the client.
     Request,
+    /// Answers are asked about too: events one by one, everything else once it is whole.
+    Exchange,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]

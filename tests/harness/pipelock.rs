@@ -81,6 +81,11 @@ impl Inspector {
         self.wire.carried()
     }
 
+    /// Every byte that pipelock answered.
+    pub fn output(&self) -> &Log {
+        self.wire.carried_back()
+    }
+
     /// pipelock's own log; the stand-in keeps none.
     pub fn log(&self) -> String {
         match &self.pipelock {

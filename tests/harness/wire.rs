@@ -26,7 +26,9 @@ pub struct Wire {
     address: SocketAddr,
     target: SocketAddr,
     carried: Log,
+    carried_back: Log,
     flow: watch::Sender<Flow>,
+    flow_back: watch::Sender<Flow>,
     accepting: Option<JoinHandle<()>>,
     connections: Arc<Mutex<Vec<AbortHandle>>>,
 }
@@ -40,7 +42,9 @@ impl Wire {
             address,
             target,
             carried: Log::default(),
+            carried_back: Log::default(),
             flow: watch::Sender::new(Flow::Open),
+            flow_back: watch::Sender::new(Flow::Open),
             accepting: None,
             connections: Arc::default(),
         };
@@ -57,14 +61,25 @@ impl Wire {
         &self.carried
     }
 
+    /// What came back, held or not.
+    pub fn carried_back(&self) -> &Log {
+        &self.carried_back
+    }
+
     /// Accepts and reads, and passes nothing on.
     pub fn hold(&self) {
         self.flow.send_replace(Flow::Held);
     }
 
+    /// Passes nothing back; what goes forth still goes.
+    pub fn hold_answers(&self) {
+        self.flow_back.send_replace(Flow::Held);
+    }
+
     /// Passes on what was held, and what follows.
     pub fn release(&self) {
         self.flow.send_replace(Flow::Open);
+        self.flow_back.send_replace(Flow::Open);
     }
 
     /// Breaks every connection; new ones are refused.
@@ -84,11 +99,18 @@ impl Wire {
     }
 
     fn accept(&mut self, listener: TcpListener) {
-        let (target, carried, flow) = (self.target, self.carried.clone(), self.flow.clone());
+        let target = self.target;
+        let (forth, back) =
+            ((self.carried.clone(), self.flow.clone()), (self.carried_back.clone(), self.flow_back.clone()));
         let connections = Arc::clone(&self.connections);
         self.accepting = Some(tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let relayed = tokio::spawn(relay(client, target, carried.clone(), flow.subscribe()));
+                let relayed = tokio::spawn(relay(
+                    client,
+                    target,
+                    (forth.0.clone(), forth.1.subscribe()),
+                    (back.0.clone(), back.1.subscribe()),
+                ));
                 connections.lock().expect("no relay panicked").push(relayed.abort_handle());
             }
         }));
@@ -110,18 +132,17 @@ impl Drop for Wire {
     }
 }
 
-async fn relay(client: TcpStream, target: SocketAddr, carried: Log, flow: watch::Receiver<Flow>) {
+/// What one direction carries, and whether it may.
+type Direction = (Log, watch::Receiver<Flow>);
+
+async fn relay(client: TcpStream, target: SocketAddr, forth: Direction, back: Direction) {
     let Ok(server) = TcpStream::connect(target).await else { return };
-    let (from_client, mut to_client) = client.into_split();
-    let (mut from_server, to_server) = server.into_split();
-    let back = async {
-        let _ = tokio::io::copy(&mut from_server, &mut to_client).await;
-        let _ = to_client.shutdown().await;
-    };
-    tokio::join!(forth(from_client, to_server, carried, flow), back);
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    tokio::join!(pass(from_client, to_server, forth), pass(from_server, to_client, back));
 }
 
-async fn forth(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, carried: Log, mut flow: watch::Receiver<Flow>) {
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, (carried, mut flow): Direction) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         carried.append(&buffer[..read]);

@@ -1,7 +1,9 @@
 //! The proxy asking pipelock: what it is shown, whose refusal it is, and that nothing goes out without its yes.
 
+mod answers;
 mod attacks;
 mod availability;
+mod events;
 mod verdicts;
 
 use harness::client::Client;
@@ -25,14 +27,23 @@ struct Inspected {
 }
 
 impl Inspected {
+    /// Mode `request`.
     async fn start(rest: &str) -> Self {
+        Self::asking(Inspector::start(Answers::Unscanned).await, "request", rest).await
+    }
+
+    /// Mode `exchange`: answers go through pipelock too.
+    async fn exchanging(rest: &str) -> Self {
+        Self::asking(Inspector::start(Answers::Scanned).await, "exchange", rest).await
+    }
+
+    async fn asking(inspector: Inspector, mode: &str, rest: &str) -> Self {
         let pki = Pki::new();
         let origin = Origin::https(&pki, "api.localhost").await;
-        let inspector = Inspector::start(Answers::Unscanned).await;
         let comma = if rest.is_empty() { "" } else { ", " };
         let table = routes([&format!("host: api.localhost, ports: any{comma}{rest}")]);
         let setup = Setup::new(&table).trusting(&pki).env("TOKEN", CREDENTIAL).arg("--scan").arg("off");
-        let setup = inspector.asked_by(setup).arg("--admin").arg("127.0.0.1:0");
+        let setup = inspector.asked_by(setup).arg("--inspect-mode").arg(mode).arg("--admin").arg("127.0.0.1:0");
         let inspected = Self { origin, proxy: Proxy::start(setup).await, inspector };
         inspected.ready().await;
         inspected
@@ -60,12 +71,17 @@ impl Inspected {
 
 /// The same with an origin that is only bytes.
 async fn raw_origin(answer: &str) -> (RawOrigin, Proxy, Inspector) {
+    let inspector = Inspector::start(Answers::Unscanned).await;
+    let (origin, proxy) = raw_origin_behind(&inspector, "request", answer.as_bytes()).await;
+    (origin, proxy, inspector)
+}
+
+async fn raw_origin_behind(inspector: &Inspector, mode: &str, answer: &[u8]) -> (RawOrigin, Proxy) {
     let pki = Pki::new();
     let origin = RawOrigin::tls(&pki, "raw.localhost", answer).await;
-    let inspector = Inspector::start(Answers::Unscanned).await;
     let setup = Setup::new(&routes(["host: raw.localhost, ports: any"])).trusting(&pki).arg("--scan").arg("off");
-    let proxy = Proxy::start(inspector.asked_by(setup)).await;
-    (origin, proxy, inspector)
+    let setup = inspector.asked_by(setup).arg("--inspect-mode").arg(mode);
+    (origin, Proxy::start(setup).await)
 }
 
 /// Fails unless the record has all of these members with these values.

@@ -30,7 +30,7 @@ use crate::{
     proxy::{Limits, Proxy},
     record::Journal,
     reload::Source,
-    settings::{RunArgs, ScanModeArg, SettingsError},
+    settings::{InspectModeArg, RunArgs, ScanModeArg, SettingsError},
     tls::{self, anchors::Anchors, leaves::Leaves},
 };
 
@@ -171,6 +171,7 @@ async fn watch_for_changes(
             },
             _ = reap.tick() => {
                 proxy.next_hops.reap();
+                proxy.inspection.iter().for_each(Inspection::reap);
                 continue;
             }
         };
@@ -187,7 +188,11 @@ async fn prove(proxy: Arc<Proxy>, events: Events) {
     let mut pause = Duration::from_millis(20);
     let mut told = String::new();
     loop {
-        match inspection.prove().await {
+        let proved = async {
+            inspection.prove().await?;
+            if proxy.policy.inspects_answers() { inspection.prove_answers().await } else { Ok(()) }
+        };
+        match proved.await {
             Ok(()) => {
                 proxy.readiness.set_proved();
                 return events.tell("inspector.proved", &[]);
@@ -214,7 +219,11 @@ fn forbid_core_dumps() {
 }
 
 fn defaults(args: &RunArgs) -> Defaults {
-    let inspect = if args.inspect.is_some() { InspectMode::Request } else { InspectMode::Off };
+    let inspect = match (&args.inspect, args.inspect_mode) {
+        (None, _) => InspectMode::Off,
+        (Some(_), InspectModeArg::Request) => InspectMode::Request,
+        (Some(_), InspectModeArg::Exchange) => InspectMode::Exchange,
+    };
     let scan = match args.scan {
         ScanModeArg::Block => ScanMode::Block,
         ScanModeArg::Record => ScanMode::Record,

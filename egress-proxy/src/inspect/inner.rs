@@ -1,17 +1,19 @@
 //! The inner face: what the inspector dials. It looks at the id only, and at whether the content is what was asked
-//! about; target and `Host` are ignored. It never forwards anything.
+//! about; target and `Host` are ignored. It never forwards anything: an origin's answer is brought to it.
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use http::{Request, Response, StatusCode, request::Parts};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use shared::{contract::EXCHANGE_FIELD, record::Outcome, routes::Scheme};
 use tokio::net::TcpListener;
 
-use super::waiting::{Claim, Waiting};
+use super::{
+    reply::ReplyBody,
+    waiting::{Claim, Confirmed, Waiting},
+};
 use crate::{
     accept::{self, Shutdown},
     connection::{MAX_HEAD, until_done},
@@ -45,31 +47,39 @@ pub async fn serve(proxy: Arc<Proxy>, waiting: Arc<Waiting>, listener: TcpListen
     }
 }
 
-/// An empty 200 for an exchange that is waiting, with exactly its content; otherwise a 403 and a record.
-async fn answer(proxy: &Proxy, waiting: &Arc<Waiting>, request: Request<Incoming>) -> Response<Empty<Bytes>> {
+/// For an exchange that is waiting, with exactly its content: an empty 200, or the origin's answer where that is asked
+/// about too. Otherwise a 403 and a record.
+async fn answer(proxy: &Proxy, waiting: &Arc<Waiting>, request: Request<Incoming>) -> Response<ReplyBody> {
     let (head, body) = request.into_parts();
     let id = head.headers.get(EXCHANGE_FIELD).and_then(|value| value.to_str().ok());
     let reason = match id.and_then(|id| waiting.claim(id)) {
         None => "no exchange with this id is waiting",
-        Some(claim) => match is_same(claim, body).await {
-            true => return Response::new(Empty::new()),
-            false => "the content is not what was asked about",
+        Some(claim) => match confirmed(claim, body).await {
+            Some(Confirmed::Nothing) => return Response::new(ReplyBody::empty()),
+            // An exchange that ended meanwhile has its record.
+            Some(Confirmed::Answer(reply)) => {
+                return reply.await.map_or_else(|_| without_content(StatusCode::BAD_GATEWAY), Into::into);
+            }
+            None => "the content is not what was asked about",
         },
     };
     record_refusal(proxy, &head, reason).await;
-    let mut response = Response::new(Empty::new());
-    *response.status_mut() = StatusCode::FORBIDDEN;
-    response
+    without_content(StatusCode::FORBIDDEN)
 }
 
-async fn is_same(mut claim: Claim, mut body: Incoming) -> bool {
+async fn confirmed(mut claim: Claim, mut body: Incoming) -> Option<Confirmed> {
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return false };
-        if frame.data_ref().is_some_and(|chunk| !claim.continues_with(chunk)) {
-            return false;
+        if frame.ok()?.data_ref().is_some_and(|chunk| !claim.continues_with(chunk)) {
+            return None;
         }
     }
     claim.confirm()
+}
+
+fn without_content(status: StatusCode) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::empty());
+    *response.status_mut() = status;
+    response
 }
 
 async fn record_refusal(proxy: &Proxy, head: &Parts, reason: &str) {

@@ -69,28 +69,38 @@ pub fn is_coded(fields: &HeaderMap) -> bool {
     fields.contains_key(header::CONTENT_ENCODING)
 }
 
-/// The content as the inspector shall read it: with every coding undone.
+/// A request's content as the inspector shall read it: with every coding undone.
 ///
 /// # Errors
 /// A coding that cannot be undone, or that would hide something.
 pub fn decoded(fields: &HeaderMap, content: &Collected) -> Result<Collected, InspectError> {
+    let text = unfolded(fields, content)?;
+    // Only now: it unfolds to a bounded size.
+    let layers = Codings::of(fields)?.layers();
+    if !layers.is_empty() && !content.chunks().is_empty() && hides_text(&layers, content) {
+        return Err(InspectError::Hidden);
+    }
+    Ok(text.with_trailers(content.trailers.clone()))
+}
+
+/// Content with every coding undone, without trailers.
+///
+/// # Errors
+/// A coding that cannot be undone.
+pub fn unfolded(fields: &HeaderMap, content: &Collected) -> Result<Collected, Unreadable> {
     let mut codings = Codings::of(fields)?;
     if codings.is_plain() {
-        return Ok(content.clone());
+        return Ok(content.without_trailers());
     }
     let mut text = Vec::new();
     for piece in content.chunks().iter().flat_map(|chunk| chunk.chunks(PIECE)) {
         text.extend(codings.decode(piece)?);
         if text.len() > MAX_CONTENT {
-            return Err(InspectError::Coding(Unreadable::Bomb));
+            return Err(Unreadable::Bomb);
         }
     }
     text.extend(codings.finish()?);
-    // Only now: it unfolds to a bounded size.
-    if !content.chunks().is_empty() && hides_text(&codings.layers(), content) {
-        return Err(InspectError::Hidden);
-    }
-    Ok(Collected::from(text).with_trailers(content.trailers.clone()))
+    Ok(Collected::from(text))
 }
 
 /// Coded bytes decoded at a time.

@@ -1,5 +1,6 @@
 //! Exchanges that wait for the inspector to bring them back. An id is good once, for one exchange that is waiting, with
-//! exactly the content that was asked about.
+//! exactly the content that was asked about. What the inspector is told then is an empty answer at once, or the origin's
+//! when it comes.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,7 +11,9 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
+use tokio::sync::oneshot;
 
+use super::reply::Reply;
 use crate::{content::Collected, record::Id};
 
 /// All exchanges under inspection.
@@ -21,12 +24,14 @@ pub struct Waiting {
 
 impl Waiting {
     /// Begins to wait with a fresh id.
-    pub fn enter(self: &Arc<Self>, content: &Collected) -> Ticket {
+    pub fn enter(self: &Arc<Self>, content: &Collected, returns: Returns) -> Ticket {
         let id = Id::random().to_string();
         let state = Arc::new(AtomicU8::new(State::Pending as u8));
-        let claim = Claim { expected: content.chunks().iter().cloned().collect(), state: state.clone() };
+        let (confirmed, came_back) = oneshot::channel();
+        let confirmed = (returns == Returns::Answer).then_some(confirmed);
+        let claim = Claim { expected: Expected::of(content), state: state.clone(), confirmed };
         self.lock().insert(id.clone(), claim);
-        Ticket { waiting: self.clone(), id, state }
+        Ticket { waiting: self.clone(), id, state, came_back }
     }
 
     /// Takes the exchange with this id; nobody can take it again.
@@ -40,6 +45,18 @@ impl Waiting {
         self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What the inspector is answered when an exchange came back to us.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Returns {
+    /// An empty answer, at once.
+    Nothing,
+    /// The origin's answer, once there is one.
+    Answer,
+}
+
+/// Where to put the answer that the inspector waits for.
+pub type AnswerSlot = oneshot::Sender<Reply>;
 
 /// How far an exchange came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,9 +74,15 @@ pub struct Ticket {
     waiting: Arc<Waiting>,
     id: String,
     state: Arc<AtomicU8>,
+    came_back: oneshot::Receiver<AnswerSlot>,
 }
 
 impl Ticket {
+    /// Ends when the exchange came back and waits for the origin's answer; with `None` where it never will.
+    pub async fn came_back(&mut self) -> Option<AnswerSlot> {
+        (&mut self.came_back).await.ok()
+    }
+
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -81,15 +104,49 @@ impl Drop for Ticket {
 
 /// The recognising end: compares content as it streams in.
 pub struct Claim {
-    expected: VecDeque<Bytes>,
+    expected: Expected,
     state: Arc<AtomicU8>,
+    confirmed: Option<oneshot::Sender<AnswerSlot>>,
+}
+
+/// What an exchange that came back is to be told.
+pub enum Confirmed {
+    Nothing,
+    Answer(oneshot::Receiver<Reply>),
 }
 
 impl Claim {
     /// Whether `chunk` is what comes next.
+    pub fn continues_with(&mut self, chunk: &[u8]) -> bool {
+        self.expected.continues_with(chunk)
+    }
+
+    /// Confirms the exchange, if all of its content was seen.
+    pub fn confirm(self) -> Option<Confirmed> {
+        if !self.expected.is_complete() {
+            return None;
+        }
+        self.state.store(State::Confirmed as u8, Ordering::Release);
+        let Some(confirmed) = self.confirmed else { return Some(Confirmed::Nothing) };
+        let (slot, reply) = oneshot::channel();
+        // Where nobody waits any more, the slot is gone and the reply ends with it.
+        let _left = confirmed.send(slot);
+        Some(Confirmed::Answer(reply))
+    }
+}
+
+/// Content that is to come once more, byte for byte, however it is cut.
+pub struct Expected(VecDeque<Bytes>);
+
+impl Expected {
+    pub fn of(content: &Collected) -> Self {
+        Self(content.chunks().iter().filter(|chunk| !chunk.is_empty()).cloned().collect())
+    }
+
+    /// Whether `chunk` is what comes next.
     pub fn continues_with(&mut self, mut chunk: &[u8]) -> bool {
         while !chunk.is_empty() {
-            let Some(expected) = self.expected.front_mut() else { return false };
+            let Some(expected) = self.0.front_mut() else { return false };
             let length = expected.len().min(chunk.len());
             if expected[..length] != chunk[..length] {
                 return false;
@@ -97,19 +154,15 @@ impl Claim {
             chunk = &chunk[length..];
             expected.advance(length);
             if expected.is_empty() {
-                self.expected.pop_front();
+                self.0.pop_front();
             }
         }
         true
     }
 
-    /// Confirms the exchange, if all of its content was seen.
-    pub fn confirm(self) -> bool {
-        let complete = self.expected.is_empty();
-        if complete {
-            self.state.store(State::Confirmed as u8, Ordering::Release);
-        }
-        complete
+    /// Whether all of it came.
+    pub fn is_complete(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -119,7 +172,7 @@ mod tests {
 
     fn waiting(content: &str) -> (Arc<Waiting>, Ticket) {
         let waiting = Arc::new(Waiting::default());
-        let ticket = waiting.enter(&Collected::from(content.as_bytes().to_vec()));
+        let ticket = waiting.enter(&Collected::from(content.as_bytes().to_vec()), Returns::Nothing);
         (waiting, ticket)
     }
 
@@ -129,7 +182,7 @@ mod tests {
         let mut claim = waiting.claim(ticket.id()).unwrap();
         assert!(waiting.claim(ticket.id()).is_none());
         assert!(claim.continues_with(b"he") && claim.continues_with(b"llo"));
-        assert!(claim.confirm());
+        assert!(claim.confirm().is_some());
         assert_eq!(ticket.state(), State::Confirmed);
     }
 
@@ -139,9 +192,22 @@ mod tests {
             let (waiting, ticket) = waiting("hello");
             let mut claim = waiting.claim(ticket.id()).unwrap();
             let continues = parts.iter().all(|part| claim.continues_with(part));
-            assert!(!(continues && claim.confirm()), "{parts:?}");
+            assert!(!(continues && claim.confirm().is_some()), "{parts:?}");
             assert_eq!(ticket.state(), State::Mismatched);
         }
+    }
+
+    #[tokio::test]
+    async fn an_exchange_that_awaits_its_answer_is_told_when_it_came_back() {
+        let waiting = Arc::new(Waiting::default());
+        let mut ticket = waiting.enter(&Collected::default(), Returns::Answer);
+        let Some(Confirmed::Answer(reply)) = waiting.claim(ticket.id()).unwrap().confirm() else { panic!() };
+        drop(ticket.came_back().await.unwrap());
+        assert!(reply.await.is_err(), "nobody answers any more");
+
+        let mut ticket = waiting.enter(&Collected::default(), Returns::Answer);
+        drop(waiting.claim(ticket.id()));
+        assert!(ticket.came_back().await.is_none());
     }
 
     #[test]

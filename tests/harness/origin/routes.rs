@@ -3,7 +3,7 @@
 //! | path | answer |
 //! |---|---|
 //! | `/echo…`, and any other | JSON: method, target, fields, content of the request |
-//! | `/feed` | bytes as the test releases them (`?type=`, default `text/event-stream`) |
+//! | `/feed` | bytes as the test releases them (`?type=`, default `text/event-stream`; `&coding=`) |
 //! | `/bytes?n=N` | N bytes with their length; `&chunked` without it |
 //! | `/upload` | the number of bytes that came, once they all have |
 //! | `/redirect?to=URL` | 302 |
@@ -42,7 +42,7 @@ pub(super) async fn answer(mut request: Request<Incoming>, site: Arc<Site>) -> R
     let arrival = site.seen.arrived(&parts, body);
     let query = Query::of(parts.uri.query());
     match parts.uri.path() {
-        "/feed" => feed(site, query.text("type").unwrap_or("text/event-stream".into())),
+        "/feed" => feed(site, &query),
         "/bytes" => bytes(query.number("n"), query.has("chunked")),
         "/upload" => full_answer(arrival.received().await.bytes.to_string()),
         "/redirect" => with_field(StatusCode::FOUND, "location", &query.text("to").unwrap_or_default()),
@@ -70,7 +70,7 @@ async fn echo(arrival: &Arrival) -> Response<Content> {
     response
 }
 
-fn feed(site: Arc<Site>, content_type: String) -> Response<Content> {
+fn feed(site: Arc<Site>, query: &Query) -> Response<Content> {
     let (frames, content) = channel();
     tokio::spawn(async move {
         let mut fed = site.feed.lock().await;
@@ -81,7 +81,11 @@ fn feed(site: Arc<Site>, content_type: String) -> Response<Content> {
         }
     });
     let mut response = Response::new(content);
+    let content_type = query.text("type").unwrap_or("text/event-stream".into());
     response.headers_mut().insert("content-type", value(&content_type));
+    if let Some(coding) = query.text("coding") {
+        response.headers_mut().insert("content-encoding", value(&coding));
+    }
     response
 }
 

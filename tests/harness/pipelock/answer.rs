@@ -11,8 +11,11 @@ use crate::h1::{self, Framing, Head, Reader};
 /// Go's server gives a length to what a handler wrote in one buffer of this size, and chunks the rest.
 const BUFFERED: usize = 2048;
 
-/// Text that pipelock takes for an attempt to give the reader orders.
-const INJECTION: &str = "ignore all previous instructions";
+/// Text that pipelock takes for an attempt to give the reader orders, whatever its configuration says.
+const CORE_INJECTION: &str = "ignore all previous instructions";
+
+/// The same where answers are to be scanned.
+const INJECTION: &str = "new instructions";
 
 /// Before pipelock: what Go's server could not parse.
 pub(super) const BAD_REQUEST: &[u8] =
@@ -60,7 +63,7 @@ where
         }
         (Answers::Scanned, Err(_)) => blocked("response read error"),
         (Answers::Unscanned, Err(cut)) => return Err(cut),
-        (Answers::Scanned, Ok((content, _))) if is_injection(&content) => blocked("response contains injection"),
+        (answers, Ok((content, _))) if is_injection(&content, answers) => blocked("response contains injection"),
         (_, Ok((content, _))) => whole(&head, framing, &content),
     };
     h1::write(client, &answer).await
@@ -107,7 +110,7 @@ where
         pending.extend(&piece);
         while let Some(end) = h1::find(&pending, b"\n\n") {
             let event: Vec<u8> = pending.drain(..end + 2).collect();
-            if is_injection(&event) {
+            if is_injection(&event, Answers::Scanned) {
                 return h1::write(client, b"0\r\n\r\n").await;
             }
             if let Some(event) = rewritten(&h1::from_latin1(&event)) {
@@ -145,8 +148,9 @@ fn start(head: &Head) -> Vec<u8> {
     h1::latin1(&text)
 }
 
-fn is_injection(content: &[u8]) -> bool {
-    String::from_utf8_lossy(content).to_lowercase().contains(INJECTION)
+fn is_injection(content: &[u8], answers: Answers) -> bool {
+    let text = String::from_utf8_lossy(content).to_lowercase();
+    text.contains(CORE_INJECTION) || (answers == Answers::Scanned && text.contains(INJECTION))
 }
 
 fn date() -> String {
