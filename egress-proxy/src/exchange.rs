@@ -16,7 +16,7 @@ use crate::{
     content::{Collected, Content, Received},
     discretion,
     error::ExchangeError,
-    forward::{Answer, ForwardError, Lease, Offer},
+    forward::{Answer, ForwardError, Offer, OriginContent},
     hop_by_hop,
     inspect::{Inspection, WayBack, answer::OriginAnswer},
     live::Revocation,
@@ -309,9 +309,9 @@ pub fn relay(
     revocation: Revocation,
     recording: &Arc<Recording>,
 ) -> Result<Response<ClientBody>, ExchangeError> {
-    let (head, body, lease) = begin_answer(answer, &mut mask, recording)?;
+    let (head, body) = begin_answer(answer, &mut mask, recording)?;
     let body = AnswerBody::Streamed(body);
-    Ok(Response::from_parts(head, Relay::begin(body, recording.clone(), mask, Some(lease), revocation)))
+    Ok(Response::from_parts(head, Relay::begin(body, recording.clone(), mask, revocation)))
 }
 
 /// The same where the inspector judges answers too.
@@ -323,11 +323,11 @@ async fn relay_inspected(
     revocation: Revocation,
     recording: &Arc<Recording>,
 ) -> Result<Response<ClientBody>, ExchangeError> {
-    let (mut head, body, lease) = begin_answer(answer, &mut mask, recording)?;
-    let origin = OriginAnswer { body, lease, mask, recording: recording.clone() };
+    let (mut head, body) = begin_answer(answer, &mut mask, recording)?;
+    let origin = OriginAnswer { body, mask, recording: recording.clone() };
     let judging = inspection.answer(way_back, &mut head.headers, origin);
     let body = revocation.unless_revoked(judging).await??;
-    Ok(Response::from_parts(head, Relay::begin(body, recording.clone(), None, None, revocation)))
+    Ok(Response::from_parts(head, Relay::begin(body, recording.clone(), None, revocation)))
 }
 
 /// Writes down that an answer came, and makes its head the client's.
@@ -335,8 +335,8 @@ fn begin_answer(
     answer: Answer,
     mask: &mut Option<Mask>,
     recording: &Recording,
-) -> Result<(response::Parts, Incoming, Lease), ExchangeError> {
-    let Answer { response, lease, peer, protocol, connect_ms } = answer;
+) -> Result<(response::Parts, OriginContent), ExchangeError> {
+    let Answer { response, peer, protocol, connect_ms } = answer;
     let (mut head, body) = response.into_parts();
     recording.note(|draft| {
         draft.next_hop = Some(peer);
@@ -351,7 +351,7 @@ fn begin_answer(
     answer_fields(&mut head.headers, mask.as_ref(), recording);
     head.version = Version::default();
     head.extensions.clear();
-    Ok((head, body, lease))
+    Ok((head, body))
 }
 
 /// What of an answer's fields goes on: nothing of the connection's own, no invitation to go round the proxy, no value of

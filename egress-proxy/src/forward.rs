@@ -5,16 +5,18 @@
 //! HTTP/1.1 connections: the least translation, and one client's resets never hurt another's requests.
 
 mod connect;
+mod http1;
+mod origin_content;
 mod pool;
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use http::{HeaderValue, Method, Request, Response, Uri, Version, header, uri};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use shared::{authority::Authority, routes::Scheme};
 use thiserror::Error;
 
-pub use self::pool::Lease;
+pub use self::origin_content::OriginContent;
 use self::{
     connect::Connector,
     pool::{Key, Pools, Sender},
@@ -45,10 +47,9 @@ pub struct NextHops {
     pools: Arc<Pools>,
 }
 
-/// The head of an answer, and what to do with the connection once its content has been read.
+/// An answer whose head has come.
 pub struct Answer {
-    pub response: Response<Incoming>,
-    pub lease: Lease,
+    pub response: Response<OriginContent>,
     pub peer: SocketAddr,
     pub protocol: &'static str,
     /// Milliseconds to a new connection; `None` where a pooled one was used.
@@ -85,19 +86,15 @@ impl NextHops {
             address(&mut request, permit, &connection.sender);
             let replay = if replays > 0 { replay(&request) } else { None };
             let sent = match &mut connection.sender {
-                Sender::Http1(sender) => sender.try_send_request(request).await,
+                Sender::Http1(sender) => sender.send(request).await,
                 Sender::Http2(sender) => sender.try_send_request(request).await,
             };
             let mut error = match sent {
                 Ok(response) => {
                     let (peer, protocol) = (connection.peer, connection.sender.protocol());
-                    return Ok(Answer {
-                        response,
-                        lease: self.pools.lease(key, connection),
-                        peer,
-                        protocol,
-                        connect_ms,
-                    });
+                    let lease = self.pools.lease(key, connection);
+                    let response = response.map(|incoming| OriginContent::new(incoming, lease));
+                    return Ok(Answer { response, peer, protocol, connect_ms });
                 }
                 Err(error) => error,
             };

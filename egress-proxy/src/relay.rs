@@ -9,13 +9,12 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use shared::record::Outcome;
 
 use crate::{
     content::Collected,
     error::BodyError,
-    forward::Lease,
+    forward::OriginContent,
     inspect::event_relay::EventRelay,
     live::{Revocation, Revoked},
     mask::{EchoError, Mask},
@@ -45,7 +44,7 @@ impl ClientBody {
 /// Where the content of an answer comes from.
 pub enum AnswerBody {
     /// The origin.
-    Streamed(Incoming),
+    Streamed(OriginContent),
     /// Memory, judged whole.
     Collected(Collected),
     /// The origin, event by event through the inspector.
@@ -57,7 +56,6 @@ pub struct Relay {
     body: AnswerBody,
     recording: Arc<Recording>,
     mask: Option<Mask>,
-    lease: Option<Lease>,
     revocation: Revocation,
     /// The content has ended; what the mask held back and trailers may still have to go.
     ended: bool,
@@ -70,10 +68,9 @@ impl Relay {
         body: AnswerBody,
         recording: Arc<Recording>,
         mask: Option<Mask>,
-        lease: Option<Lease>,
         revocation: Revocation,
     ) -> ClientBody {
-        let mut relay = Self { body, recording, mask, lease, revocation, ended: false, trailers: None };
+        let mut relay = Self { body, recording, mask, revocation, ended: false, trailers: None };
         if relay.body.is_end_stream() {
             relay.finish();
         }
@@ -88,14 +85,12 @@ impl Relay {
                 (draft.outcome, draft.by, draft.error, draft.reason) = (Outcome::Completed, None, None, None);
             }
         });
-        if let Some(lease) = self.lease.take() {
-            lease.give_back();
-        }
     }
 
     fn fail(&mut self, outcome: Outcome, token: &'static str, error: BodyError) -> BodyError {
         self.ended = true;
-        self.lease = None;
+        // Whatever comes over an HTTP/1.1 connection of the origin's now, nobody will read it.
+        self.body = AnswerBody::Collected(Collected::default());
         self.recording.note(|draft| {
             if draft.outcome != Outcome::Aborted || draft.error.is_some() {
                 return;

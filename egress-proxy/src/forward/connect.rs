@@ -8,24 +8,26 @@ use std::{
     time::Duration,
 };
 
-use hyper::{
-    client::conn::{http1, http2},
-    rt::{Read, Write},
-};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::{DnsName, ServerName};
 use shared::{
     authority::{Authority, Host},
     routes::Scheme,
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
     ForwardError, Offer,
+    http1::{Http1, MAX_HEAD},
     pool::{Connection, Key, Pools, Sender},
 };
-use crate::{content::Content, dial::Dialer, policy::RequestPermit, tls::anchors::Anchors};
+use crate::{dial::Dialer, policy::RequestPermit, tls::anchors::Anchors};
 
 /// How long an origin may take over its TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -114,7 +116,7 @@ async fn negotiated(stream: TlsStream<TcpStream>) -> Result<Sender, ForwardError
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(MAX_HEAD)
+        .max_header_list_size(MAX_HEAD as u32)
         .keep_alive_interval(Duration::from_secs(20))
         .handshake(TokioIo::new(stream))
         .await
@@ -123,20 +125,8 @@ async fn negotiated(stream: TlsStream<TcpStream>) -> Result<Sender, ForwardError
     Ok(Sender::Http2(sender))
 }
 
-/// The most that an origin's fields may take, in bytes.
-const MAX_HEAD: u32 = 256 * 1024;
-
-async fn http1<S>(stream: S) -> Result<Sender, ForwardError>
-where
-    TokioIo<S>: Read + Write + Unpin + Send + 'static,
-{
-    let (sender, connection) = http1::Builder::new()
-        .max_buf_size(MAX_HEAD as usize)
-        .handshake::<_, Content>(TokioIo::new(stream))
-        .await
-        .map_err(ForwardError::Handshake)?;
-    tokio::spawn(connection.with_upgrades());
-    Ok(Sender::Http1(sender))
+async fn http1(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Sender, ForwardError> {
+    Http1::new(TokioIo::new(stream)).await.map(Sender::Http1).map_err(ForwardError::Handshake)
 }
 
 fn server_name(host: &Host) -> Result<ServerName<'static>, ForwardError> {

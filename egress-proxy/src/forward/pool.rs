@@ -5,13 +5,14 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Context,
     time::{Duration, Instant},
 };
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use shared::{authority::Authority, routes::Scheme};
 
-use super::Offer;
+use super::{Offer, http1::Http1};
 use crate::content::Content;
 
 /// How long a connection may idle: below the 60 s after which common servers close theirs.
@@ -29,7 +30,7 @@ pub struct Key {
 
 /// A way to send on one connection.
 pub enum Sender {
-    Http1(http1::SendRequest<Content>),
+    Http1(Http1),
     Http2(http2::SendRequest<Content>),
 }
 
@@ -56,8 +57,15 @@ pub struct Pools {
 
 #[derive(Default)]
 struct Pool {
-    idle: Vec<(Connection, Instant)>,
+    idle: Vec<Idle>,
     shared: Option<(http2::SendRequest<Content>, SocketAddr)>,
+}
+
+/// An HTTP/1.1 connection that nobody uses.
+struct Idle {
+    sender: Http1,
+    peer: SocketAddr,
+    since: Instant,
 }
 
 impl Pools {
@@ -71,10 +79,9 @@ impl Pools {
             }
             pool.shared = None;
         }
-        while let Some((connection, since)) = pool.idle.pop() {
-            let ready = matches!(&connection.sender, Sender::Http1(sender) if sender.is_ready());
-            if ready && since.elapsed() < IDLE {
-                return Some(connection);
+        while let Some(Idle { mut sender, peer, since }) = pool.idle.pop() {
+            if sender.is_ready() && since.elapsed() < IDLE {
+                return Some(Connection { sender: Sender::Http1(sender), peer });
             }
         }
         None
@@ -91,9 +98,7 @@ impl Pools {
 
     pub fn reap(&self) {
         self.lock().retain(|_, pool| {
-            pool.idle.retain(|(connection, since)| {
-                since.elapsed() < IDLE && matches!(&connection.sender, Sender::Http1(sender) if !sender.is_closed())
-            });
+            pool.idle.retain_mut(|idle| idle.since.elapsed() < IDLE && !idle.sender.is_closed());
             if pool.shared.as_ref().is_some_and(|(sender, _)| sender.is_closed()) {
                 pool.shared = None;
             }
@@ -101,11 +106,11 @@ impl Pools {
         });
     }
 
-    fn put(&self, key: Key, connection: Connection) {
+    fn put(&self, key: Key, sender: Http1, peer: SocketAddr) {
         let mut by_key = self.lock();
         let pool = by_key.entry(key).or_default();
         if pool.idle.len() < IDLE_PER_KEY {
-            pool.idle.push((connection, Instant::now()));
+            pool.idle.push(Idle { sender, peer, since: Instant::now() });
         }
     }
 
@@ -114,8 +119,7 @@ impl Pools {
     }
 }
 
-/// A connection in use. Dropped before the content has ended it closes an HTTP/1.1 connection, whose framing nobody
-/// knows then.
+/// A connection in use; dropped, it closes where it is not shared.
 pub struct Lease {
     pools: Arc<Pools>,
     key: Key,
@@ -123,21 +127,27 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// Moves the connection on, where no task of its own does; wakes `cx` when there is more to read or write.
+    pub fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Sender::Http1(sender) = &mut self.connection.sender {
+            sender.drive(cx);
+        }
+    }
+
     /// The content has been read to its end.
     pub fn give_back(self) {
-        let Self { pools, key, mut connection } = self;
-        let Sender::Http1(sender) = &mut connection.sender else { return };
+        let Self { pools, key, connection: Connection { sender, peer } } = self;
+        let Sender::Http1(mut sender) = sender else { return };
         if sender.is_ready() {
-            return pools.put(key, connection);
+            return pools.put(key, sender, peer);
         }
         if sender.is_closed() {
             return;
         }
         // The request's content may still be on its way; the connection is free when that is done.
         tokio::spawn(async move {
-            let Sender::Http1(sender) = &mut connection.sender else { return };
             if sender.ready().await.is_ok() {
-                pools.put(key, connection);
+                pools.put(key, sender, peer);
             }
         });
     }

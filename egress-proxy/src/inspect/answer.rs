@@ -9,7 +9,7 @@ use std::{
 
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant as Deadline, timeout_at},
@@ -27,7 +27,7 @@ use super::{
 use crate::{
     content::Collected,
     error::ExchangeError,
-    forward::{ForwardError, Lease},
+    forward::{ForwardError, OriginContent},
     mask::Mask,
     record::Recording,
     relay::AnswerBody,
@@ -35,8 +35,7 @@ use crate::{
 
 /// What is judged of an answer, and what has to be done with it on the way.
 pub struct OriginAnswer {
-    pub body: Incoming,
-    pub lease: Lease,
+    pub body: OriginContent,
     pub mask: Option<Mask>,
     pub recording: Arc<Recording>,
 }
@@ -74,7 +73,7 @@ impl Inspection {
 
     /// Reads an answer whole, its memory reserved as it grows.
     async fn collect_answer(&self, origin: OriginAnswer) -> Result<Collected, ExchangeError> {
-        let OriginAnswer { mut body, lease, mut mask, recording } = origin;
+        let OriginAnswer { mut body, mut mask, recording } = origin;
         let announced = body.size_hint().lower();
         if announced > MAX_CONTENT as u64 {
             return Err(InspectError::AnswerTooLarge.into());
@@ -99,7 +98,6 @@ impl Inspection {
             }
         }
         content.push(mask.as_mut().map(Mask::finish).unwrap_or_default());
-        lease.give_back();
         Ok(content.reserved(room.reserved))
     }
 

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     error::{BodyError, ExchangeError},
-    forward::{ForwardError, Lease},
+    forward::{ForwardError, OriginContent},
     mask::Mask,
     record::Recording,
     respond,
@@ -57,7 +57,7 @@ impl EventRelay {
         let content_type = fields.get(header::CONTENT_TYPE).cloned();
         let _gone = way_back.slot.send(Reply { content_type, body: ReplyBody::Events(body) });
         let (client, receiver) = mpsc::channel(1);
-        let OriginAnswer { body, lease, mask, recording } = origin;
+        let OriginAnswer { body, mask, recording } = origin;
         let relaying = Relaying {
             origin: body,
             text: Text { codings, mask, parser: Parser::default() },
@@ -70,7 +70,7 @@ impl EventRelay {
         let returned = Returned { verdict: way_back.verdict, head: Head::Awaited, parser: Parser::default() };
         tokio::spawn(async move {
             let relayed = tokio::select! {
-                relayed = relaying.run(returned, lease, &recording) => relayed,
+                relayed = relaying.run(returned, &recording) => relayed,
                 // Nobody reads any more.
                 () = client.closed() => Ok(()),
             };
@@ -96,7 +96,7 @@ struct Text {
 }
 
 struct Relaying {
-    origin: Incoming,
+    origin: OriginContent,
     text: Text,
     /// Where the inspector reads; gone once the origin is done.
     shown: Option<mpsc::UnboundedSender<Bytes>>,
@@ -108,8 +108,7 @@ struct Relaying {
 }
 
 impl Relaying {
-    async fn run(mut self, mut returned: Returned, lease: Lease, recording: &Recording) -> Result<(), ExchangeError> {
-        let mut lease = Some(lease);
+    async fn run(mut self, mut returned: Returned, recording: &Recording) -> Result<(), ExchangeError> {
         let mut trailers = None;
         let mut deadline = Instant::now();
         loop {
@@ -136,7 +135,6 @@ impl Relaying {
                     match frame {
                         None => {
                             self.end(recording).await?;
-                            lease.take().into_iter().for_each(Lease::give_back);
                             deadline = Instant::now() + EVENT_PATIENCE;
                         }
                         Some(Err(error)) => return Err(ForwardError::Exchange(error).into()),

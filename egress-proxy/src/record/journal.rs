@@ -31,6 +31,9 @@ const GATHER: Duration = Duration::from_millis(1);
 /// The pause before a log that could not be written is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// What most records take as JSON, in bytes.
+const LINE: usize = 1024;
+
 /// How a record looks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Format {
@@ -73,7 +76,8 @@ struct Shared {
 struct Lines {
     json: Vec<u8>,
     pretty: Vec<u8>,
-    rooms: Vec<OwnedSemaphorePermit>,
+    /// The room of all of them.
+    room: Option<OwnedSemaphorePermit>,
     closed: bool,
 }
 
@@ -140,16 +144,24 @@ impl Shared {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Puts the record into words before it takes the lock: no exchange waits for the words of another's.
     fn push(&self, permit: OwnedSemaphorePermit, record: &Record<'_>) {
-        let mut lines = self.lock();
-        let idle = lines.rooms.is_empty();
+        let (mut json, mut people) = (Vec::new(), Vec::new());
         if self.json || self.feed.is_watched() {
-            json_line(record, &mut lines.json);
+            json.reserve(LINE);
+            json_line(record, &mut json);
         }
         if let Some(colour) = self.pretty {
-            pretty(record, colour, &mut lines.pretty);
+            pretty(record, colour, &mut people);
         }
-        lines.rooms.push(permit);
+        let mut lines = self.lock();
+        lines.json.extend_from_slice(&json);
+        lines.pretty.extend_from_slice(&people);
+        let idle = lines.room.is_none();
+        match &mut lines.room {
+            Some(room) => room.merge(permit),
+            None => lines.room = Some(permit),
+        }
         drop(lines);
         if idle {
             self.wake.notify_one();
@@ -169,17 +181,17 @@ impl Shared {
             self.feed.publish(&batch.json);
             batch.json.clear();
             batch.pretty.clear();
-            batch.rooms.clear();
+            batch.room = None;
         }
     }
 
     /// Waits for records and takes them; `false` when there will be none.
     fn gather(&self, batch: &mut Lines) -> bool {
         let mut lines = self.lock();
-        while lines.rooms.is_empty() && !lines.closed {
+        while lines.room.is_none() && !lines.closed {
             lines = self.wake.wait(lines).unwrap_or_else(PoisonError::into_inner);
         }
-        if lines.rooms.is_empty() {
+        if lines.room.is_none() {
             return false;
         }
         if !lines.closed {
@@ -190,7 +202,7 @@ impl Shared {
         }
         std::mem::swap(&mut batch.json, &mut lines.json);
         std::mem::swap(&mut batch.pretty, &mut lines.pretty);
-        std::mem::swap(&mut batch.rooms, &mut lines.rooms);
+        batch.room = lines.room.take();
         true
     }
 

@@ -1,0 +1,115 @@
+//! One HTTP/1.1 connection to an origin, driven by the task of the exchange that uses it: request and answer cost one
+//! wake-up each, not two across tasks, and an idle connection has no task at all. Never driven by two.
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+};
+
+use http::{Request, Response, StatusCode};
+use hyper::{
+    body::Incoming,
+    client::conn::{
+        TrySendError,
+        http1::{Builder, SendRequest},
+    },
+    rt::{Read, Write},
+};
+
+use crate::content::Content;
+
+/// The most that an origin's fields may take, in bytes.
+pub const MAX_HEAD: usize = 256 * 1024;
+
+/// A connection that has spoken HTTP/1.1 or is about to.
+pub struct Http1 {
+    sender: SendRequest<Content>,
+    /// What reads and writes; none where a task of its own does, or when the connection has ended.
+    driver: Option<Driver>,
+}
+
+type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Http1 {
+    /// # Errors
+    /// The HTTP library's; it sends nothing yet.
+    pub async fn new(stream: impl Read + Write + Unpin + Send + 'static) -> hyper::Result<Self> {
+        let (sender, connection) = Builder::new().max_buf_size(MAX_HEAD).handshake(stream).await?;
+        let connection = connection.with_upgrades();
+        // How it ends is told to whoever waits for an answer or for content.
+        let driver: Driver = Box::pin(async {
+            let _end = connection.await;
+        });
+        Ok(Self { sender, driver: Some(driver) })
+    }
+
+    /// Sends a request; the answer's content is to be read with [`Http1::drive`].
+    ///
+    /// # Errors
+    /// The connection was lost; the request comes back where nothing of it was sent.
+    pub async fn send(
+        &mut self,
+        request: Request<Content>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Content>>> {
+        // A client that reads nothing before all is sent would wait for ever if sending waited for its reading.
+        if !matches!(request.body(), Content::Collected(_)) {
+            self.drive_apart();
+        }
+        let mut answer = pin!(self.sender.try_send_request(request));
+        let driver = &mut self.driver;
+        let answer = poll_fn(|cx| {
+            drive(driver, cx);
+            match driver {
+                // The answer comes by this driver alone, so there is nobody else to wake us.
+                Some(_) => answer.as_mut().poll(&mut Context::from_waker(Waker::noop())),
+                None => answer.as_mut().poll(cx),
+            }
+        });
+        let answer = answer.await?;
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            self.drive_apart();
+        }
+        Ok(answer)
+    }
+
+    /// Reads and writes what can be read and written now; wakes `cx` when there is more.
+    pub fn drive(&mut self, cx: &mut Context<'_>) {
+        drive(&mut self.driver, cx);
+    }
+
+    /// Whether a request can be sent now. Without a task nobody else has seen that the origin closed the connection.
+    pub fn is_ready(&mut self) -> bool {
+        // No exchange is to be woken, nor kept in memory, by a connection that it has given back.
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        self.sender.is_ready()
+    }
+
+    pub fn is_closed(&mut self) -> bool {
+        !self.is_ready() && self.sender.is_closed()
+    }
+
+    /// Ends when a request can be sent.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub async fn ready(&mut self) -> hyper::Result<()> {
+        poll_fn(|cx| {
+            drive(&mut self.driver, cx);
+            self.sender.poll_ready(cx)
+        })
+        .await
+    }
+
+    fn drive_apart(&mut self) {
+        if let Some(driver) = self.driver.take() {
+            tokio::spawn(driver);
+        }
+    }
+}
+
+fn drive(driver: &mut Option<Driver>, cx: &mut Context<'_>) {
+    if let Some(Poll::Ready(())) = driver.as_mut().map(|driver| driver.as_mut().poll(cx)) {
+        *driver = None;
+    }
+}

@@ -1,0 +1,72 @@
+//! The content of an origin's answer, with the connection it comes over: reading drives the connection, and the end of
+//! the content gives it back. Dropped before, it closes an HTTP/1.1 connection, whose framing nobody knows then.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::pool::Lease;
+
+/// What an origin answers with, as it comes in.
+pub struct OriginContent {
+    incoming: Incoming,
+    lease: Option<Lease>,
+}
+
+impl OriginContent {
+    pub(super) fn new(incoming: Incoming, lease: Lease) -> Self {
+        let mut content = Self { incoming, lease: Some(lease) };
+        content.give_back_at_end();
+        content
+    }
+
+    /// The HTTP library does not ask again once it has all that was announced, so each frame may be the last.
+    fn give_back_at_end(&mut self) {
+        if self.incoming.is_end_stream() {
+            self.give_back();
+        }
+    }
+
+    fn give_back(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
+    }
+
+    /// The connection reads on only once its content was asked for, so it is asked twice.
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let asked = Pin::new(&mut self.incoming).poll_frame(cx);
+        let (Poll::Pending, Some(lease)) = (&asked, &mut self.lease) else { return asked };
+        lease.drive(cx);
+        Pin::new(&mut self.incoming).poll_frame(cx)
+    }
+}
+
+impl Body for OriginContent {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let frame = ready!(self.poll_incoming(cx));
+        match &frame {
+            None => self.give_back(),
+            Some(Ok(frame)) if frame.is_trailers() => self.give_back(),
+            Some(Ok(_)) => self.give_back_at_end(),
+            Some(Err(_)) => self.lease = None,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
