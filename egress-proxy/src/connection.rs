@@ -1,6 +1,6 @@
 //! One client connection to the outer face: reads the request target and picks tunnel or exchange.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::OnUpgrade};
@@ -92,7 +92,7 @@ pub async fn until_done<C>(connection: C, mut shutdown: Shutdown) -> hyper::Resu
 where
     C: Future<Output = hyper::Result<()>> + Graceful,
 {
-    let mut connection = pin!(connection);
+    let mut connection = Box::pin(connection);
     tokio::select! {
         done = connection.as_mut() => return done,
         _ = shutdown.wait_for(|draining| *draining) => {}

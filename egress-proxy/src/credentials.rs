@@ -3,7 +3,7 @@
 //! `Clone` that could show a value.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::Arc,
 };
@@ -162,13 +162,15 @@ impl Credential {
 /// Which fields an agent's own credentials travel in: removed from every request, on every route.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct StripList {
-    fields: HashSet<HeaderName>,
+    /// Few enough for a look at each to cost less than a hash.
+    fields: Vec<HeaderName>,
 }
 
 impl StripList {
     pub fn of(routes: &Routes) -> Self {
         let always = ALWAYS_STRIPPED.iter().map(|name| HeaderName::from_static(name));
-        Self { fields: always.chain(routes.injected_fields()).collect() }
+        let fields: BTreeSet<_> = always.chain(routes.injected_fields()).map(|name| name.to_string()).collect();
+        Self { fields: fields.iter().filter_map(|name| name.parse().ok()).collect() }
     }
 
     pub fn contains(&self, field: &HeaderName) -> bool {
@@ -177,10 +179,9 @@ impl StripList {
 
     /// Removes every listed field but those that the route keeps.
     pub fn strip(&self, fields: &mut HeaderMap, keep: &[HeaderName]) {
-        for name in &self.fields {
-            if !keep.contains(name) {
-                fields.remove(name);
-            }
+        let sent: Vec<_> = fields.keys().filter(|name| self.contains(name) && !keep.contains(name)).cloned().collect();
+        for name in sent {
+            fields.remove(name);
         }
     }
 }
@@ -188,6 +189,8 @@ impl StripList {
 /// Recognises real values and stand-ins in what an agent sends.
 pub struct Guard {
     automaton: AhoCorasick,
+    /// Nothing shorter holds a value.
+    shortest: usize,
     patterns: Vec<Guarded>,
 }
 
@@ -220,10 +223,11 @@ impl Guard {
         }
         // Names of hosts and fields travel in lower case.
         let automaton = AhoCorasick::builder().ascii_case_insensitive(true).build(&needles);
+        let shortest = needles.iter().map(Vec::len).min().unwrap_or_default();
         for needle in &mut needles {
             zeroize::Zeroize::zeroize(needle);
         }
-        Ok(if patterns.is_empty() { None } else { Some(Self { automaton: automaton?, patterns }) })
+        Ok(if patterns.is_empty() { None } else { Some(Self { automaton: automaton?, shortest, patterns }) })
     }
 
     /// Looks at a whole head. `route`: the index of the route that the request is for.
@@ -255,6 +259,9 @@ impl Guard {
 
     /// `home`: the route and the field in which `bytes` were found.
     fn check(&self, bytes: &[u8], place: &str, home: Option<(usize, &HeaderName)>) -> Result<(), CredentialSent> {
+        if bytes.len() < self.shortest {
+            return Ok(());
+        }
         for found in self.automaton.find_overlapping_iter(bytes) {
             let guarded = &self.patterns[found.pattern().as_usize()];
             let at_home = guarded.placeholder_of.as_ref().zip(home).is_some_and(|((route, own), (here, field))| {

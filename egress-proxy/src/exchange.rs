@@ -140,7 +140,10 @@ async fn exchange(
     scan_head(&permit, &head, recording)?;
     let received = Received::new(body, revocation.of_content(), recording.clone(), permit.table().clone());
     let stop = received.stop();
-    let (content, way_back) = judge_content(proxy, &permit, &head, received, recording).await?;
+    let (content, way_back) = match received.is_end_stream() && permit.inspect() == InspectMode::Off {
+        true => (Content::empty(), None),
+        false => Box::pin(judge_content(proxy, &permit, &head, received, recording)).await?,
+    };
 
     // Inject. The table may have changed while content was collected or the inspector thought.
     let permit = proxy.policy.renew(permit, judged)?;
@@ -154,7 +157,7 @@ async fn exchange(
 
     // Forward.
     if let Some(upgrade) = upgrade {
-        return upgrade.forward(proxy, &permit, head, mask, revocation, recording).await;
+        return Box::pin(upgrade.forward(proxy, &permit, head, mask, revocation, recording)).await;
     }
     let offer = Offer::for_client(head.version);
     head.extensions.clear();
@@ -166,7 +169,7 @@ async fn exchange(
     }
     match (way_back, &proxy.inspection) {
         (Some(way_back), Some(inspection)) => {
-            relay_inspected(inspection, way_back, answer, mask, revocation, recording).await
+            Box::pin(relay_inspected(inspection, way_back, answer, mask, revocation, recording)).await
         }
         _ => relay(answer, mask, revocation, recording),
     }
@@ -177,8 +180,11 @@ fn check_authority(origin: &Origin, head: &Parts) -> Result<(), ExchangeError> {
     if head.method == Method::CONNECT && head.extensions.get::<hyper::ext::Protocol>().is_none() {
         return Err(ExchangeError::NestedConnect);
     }
-    let named = target::named_authority(&head.uri, &head.headers, origin.scheme().default_port())?;
-    let expected = origin.authority();
+    let (expected, default_port) = (origin.authority(), origin.scheme().default_port());
+    if target::names_plainly(&head.uri, &head.headers, expected, default_port) {
+        return Ok(());
+    }
+    let named = target::named_authority(&head.uri, &head.headers, default_port)?;
     if named == **expected {
         return Ok(());
     }
@@ -252,9 +258,6 @@ async fn judge_content(
             permit.scan() != ScanMode::Off && length.is_some_and(|length| length <= proxy.limits.scan_buffer as u64)
         }
     };
-    if received.is_end_stream() && inspection.is_none() {
-        return Ok((Content::empty(), None));
-    }
     if !whole {
         let content = match permit.scan() {
             ScanMode::Off => Content::Streamed(Box::new(received)),

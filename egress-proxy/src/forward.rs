@@ -80,7 +80,8 @@ impl NextHops {
             let reused = pooled.is_some();
             let mut connection = match pooled {
                 Some(connection) => connection,
-                None => self.connector.connect(permit, &key, &self.pools).await?,
+                // Apart from the exchange's own state, which every request moves and this would make a hundred times as large.
+                None => Box::pin(self.connector.connect(permit, &key, &self.pools)).await?,
             };
             let connect_ms = (!reused).then(|| started.elapsed().as_secs_f64() * 1e3);
             address(&mut request, permit, &connection.sender);

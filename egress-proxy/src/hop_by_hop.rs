@@ -6,6 +6,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 ///
 /// `TE: trailers` stays: it says that the client takes trailers, which we pass on (RFC 9110 §10.1.4, needed by gRPC).
 pub fn strip(fields: &mut HeaderMap) {
+    // Most heads have none, and a look at each name costs less than looking for each of ours.
+    if !fields.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return;
+    }
     let named: Vec<HeaderName> = fields
         .get_all(header::CONNECTION)
         .iter()

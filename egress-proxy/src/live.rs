@@ -3,17 +3,19 @@
 //! content that still goes out, and the wait for an answer that has not begun.
 
 use std::{
-    collections::HashMap,
+    future::poll_fn,
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::Context,
+    task::{Context, Poll},
 };
 
 use atomic_waker::AtomicWaker;
 use http::{HeaderMap, Method, uri::PathAndQuery};
 use shared::{authority::Authority, routes::Scheme};
+use slab::Slab;
 use thiserror::Error;
 
 use crate::policy::{Judged, Policy};
@@ -21,13 +23,7 @@ use crate::policy::{Judged, Policy};
 /// All exchanges under way.
 #[derive(Clone, Default)]
 pub struct Live {
-    entries: Arc<Mutex<Entries>>,
-}
-
-#[derive(Default)]
-struct Entries {
-    next: u64,
-    by_number: HashMap<u64, Entry>,
+    entries: Arc<Mutex<Slab<Entry>>>,
 }
 
 struct Entry {
@@ -59,16 +55,13 @@ impl Live {
             fields: request.fields.clone(),
             signal: signal.clone(),
         };
-        let mut entries = self.lock();
-        let number = entries.next;
-        entries.next += 1;
-        entries.by_number.insert(number, entry);
+        let number = self.lock().insert(entry);
         Revocation { live: self.clone(), number, signal }
     }
 
     /// Ends every exchange that `policy` no longer grants.
     pub fn revoke(&self, policy: &Policy) {
-        for entry in self.lock().by_number.values() {
+        for (_, entry) in self.lock().iter() {
             let judged = Judged {
                 scheme: entry.scheme,
                 authority: &entry.authority,
@@ -84,7 +77,7 @@ impl Live {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Entries> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Slab<Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -92,7 +85,7 @@ impl Live {
 /// One exchange's entry; leaves the list when dropped.
 pub struct Revocation {
     live: Live,
-    number: u64,
+    number: usize,
     signal: Arc<Signal>,
 }
 
@@ -113,18 +106,18 @@ impl Revocation {
     /// # Errors
     /// The exchange is to end.
     pub async fn unless_revoked<T>(&self, work: impl Future<Output = T>) -> Result<T, Revoked> {
-        tokio::select! {
-            done = work => Ok(done),
-            () = self.revoked() => Err(Revoked),
-        }
+        let mut work = pin!(work);
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            Poll::Pending if self.poll_revoked(cx) => Poll::Ready(Err(Revoked)),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
     }
 
     /// Ends when the exchange is to end.
     pub async fn revoked(&self) {
-        std::future::poll_fn(
-            |cx| if self.poll_revoked(cx) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending },
-        )
-        .await;
+        poll_fn(|cx| if self.poll_revoked(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 }
 
@@ -146,6 +139,6 @@ pub struct Revoked;
 
 impl Drop for Revocation {
     fn drop(&mut self) {
-        self.live.lock().by_number.remove(&self.number);
+        self.live.lock().remove(self.number);
     }
 }

@@ -79,8 +79,9 @@ async fn run<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let stream = match intercept(&proxy.leaves, permit, stream).await {
-        Ok(stream) => stream,
+    // What only the handshake needs is not kept for as long as the tunnel lives.
+    let stream = match Box::pin(intercept(&proxy.leaves, permit, stream)).await {
+        Ok(stream) => Box::new(stream),
         Err(error) => {
             let reason = respond::chain(&error);
             // The client may have put anything into its SNI.
@@ -101,7 +102,7 @@ async fn run<S>(
 async fn speak<S>(
     proxy: &Arc<Proxy>,
     origin: Origin,
-    stream: TlsStream<S>,
+    stream: Box<TlsStream<S>>,
     protocol: &str,
     exchanges: Arc<AtomicU64>,
     shutdown: watch::Receiver<bool>,
@@ -115,7 +116,8 @@ where
         service_fn(move |request| {
             exchanges.fetch_add(1, Ordering::Relaxed);
             let (proxy, origin) = (proxy.clone(), origin.clone());
-            async move { Ok::<_, std::convert::Infallible>(exchange::serve(&proxy, &origin, request).await) }
+            // An exchange is some thousand bytes while it lives; a connection between two of them keeps none.
+            Box::pin(async move { Ok::<_, std::convert::Infallible>(exchange::serve(&proxy, &origin, request).await) })
         })
     };
     let stream = TokioIo::new(stream);

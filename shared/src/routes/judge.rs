@@ -187,10 +187,8 @@ impl Route {
     fn check_judgeable(&self, subject: &Subject<'_>) -> Result<(), Refusal> {
         check_unambiguous(subject.path())
             .map_err(|what| Refusal::AmbiguousPath { route: self.host.to_string(), what })?;
-        match OVERRIDE_FIELDS.iter().find(|field| subject.fields.contains_key(**field)) {
-            Some(field) => {
-                Err(Refusal::Override { route: self.host.to_string(), field: HeaderName::from_static(field) })
-            }
+        match subject.fields.keys().find(|field| OVERRIDE_FIELDS.contains(field)) {
+            Some(field) => Err(Refusal::Override { route: self.host.to_string(), field: field.clone() }),
             None => Ok(()),
         }
     }
@@ -252,15 +250,15 @@ fn is_named_by_connection(fields: &HeaderMap, name: &HeaderName) -> bool {
 }
 
 /// Fields by which some frameworks replace the method or the path of a request.
-const OVERRIDE_FIELDS: [&str; 8] = [
-    "x-http-method-override",
-    "x-http-method",
-    "x-method-override",
-    "x-original-method",
-    "x-original-uri",
-    "x-original-url",
-    "x-rewrite-url",
-    "x-forwarded-uri",
+const OVERRIDE_FIELDS: [HeaderName; 8] = [
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-original-method"),
+    HeaderName::from_static("x-original-uri"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+    HeaderName::from_static("x-forwarded-uri"),
 ];
 
 /// The IANA HTTP method registry, less `CONNECT` and `PRI`, which are no requests to an origin.
