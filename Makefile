@@ -1,6 +1,6 @@
 # What there is to run. Each of these does its own set-up, shows what it does, and is quick the second time.
 
-.PHONY: demo test interop build bench bench-quick bench-scan fuzz lint setup clean-images
+.PHONY: demo test interop build bench bench-quick bench-compare bench-path bench-scan fuzz lint setup clean-images
 
 # A short story on this machine: an origin, a bottle, and what the bottle's agent can and cannot do.
 demo:
@@ -18,13 +18,22 @@ interop:
 build:
 	@scripts/build
 
-# What the proxy costs, in interleaved rounds; the figures go to benches/results.
+# What the proxy costs beside others, in interleaved rounds; figures and charts go to benches/results, the chief ones into
+# docs/performance.md. PIPELOCK_BIN adds pipelock.
 bench:
-	@scripts/bench --write benches/results/$$(date -u +%F).md
+	@scripts/bench --results benches/results --page docs/performance.md
 
-# The same in under three minutes, printed only.
+# The same beside the floor alone, in under three minutes, printed only.
 bench-quick:
 	@scripts/bench --quick
+
+# Beside an older revision of the proxy: make bench-compare REV=main~10
+bench-compare:
+	@scripts/bench-compare "$(REV)"
+
+# Steps of the request path alone, by criterion.
+bench-path:
+	cargo bench --locked -p benches --bench path
 
 lint:
 	cargo fmt --all --check

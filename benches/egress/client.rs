@@ -27,24 +27,35 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::tls;
 
+/// What stands between the load and the origin.
+#[derive(Clone, Copy, Debug)]
+pub enum Reach {
+    Straight,
+    /// A proxy that is asked for a tunnel.
+    Connect(SocketAddr),
+    /// A server that takes the origin's place.
+    InPlace(SocketAddr),
+}
+
 /// How an origin is reached, and whom to trust on the way.
 #[derive(Clone)]
 pub struct Way {
-    pub origin: SocketAddr,
-    /// None: without a proxy.
-    pub proxy: Option<SocketAddr>,
+    /// The name that everything is asked for.
+    pub host: &'static str,
+    origin: SocketAddr,
+    reach: Reach,
     h1: Arc<ClientConfig>,
     h2: Arc<ClientConfig>,
 }
 
 impl Way {
-    pub fn new(origin: SocketAddr, proxy: Option<SocketAddr>, trust: &str) -> anyhow::Result<Self> {
+    pub fn new(host: &'static str, origin: SocketAddr, reach: Reach, trust: &str) -> anyhow::Result<Self> {
         let config = |protocol| {
             let mut config = tls::client(trust, protocol)?;
             config.resumption = Resumption::disabled();
             anyhow::Ok(Arc::new(config))
         };
-        Ok(Self { origin, proxy, h1: config("http/1.1")?, h2: config("h2")? })
+        Ok(Self { host, origin, reach, h1: config("http/1.1")?, h2: config("h2")? })
     }
 
     pub async fn h1(&self, host: &str) -> anyhow::Result<Session> {
@@ -70,9 +81,14 @@ impl Way {
     }
 
     async fn tls(&self, host: &str, config: &Arc<ClientConfig>) -> anyhow::Result<TlsStream<TcpStream>> {
-        let mut stream = TcpStream::connect(self.proxy.unwrap_or(self.origin)).await?;
+        let address = match self.reach {
+            Reach::Straight => self.origin,
+            Reach::Connect(proxy) => proxy,
+            Reach::InPlace(server) => server,
+        };
+        let mut stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        if self.proxy.is_some() {
+        if let Reach::Connect(_) = self.reach {
             let authority = self.authority(host);
             let connect = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
             stream.write_all(connect.as_bytes()).await?;
@@ -115,15 +131,49 @@ impl Session {
         Ok(())
     }
 
+    /// An answer of so many bytes, checked.
+    pub async fn download(&mut self, length: u64) -> anyhow::Result<()> {
+        let mut content = self.send("GET", &format!("/bytes/{length}"), Content::empty()).await?.into_body();
+        let mut received = 0;
+        while let Some(frame) = content.frame().await {
+            received += frame?.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        ensure!(received == length, "{received} bytes came of {length}");
+        Ok(())
+    }
+
+    /// A request of so many bytes; the origin says how many came.
+    pub async fn upload(&mut self, length: u64) -> anyhow::Result<()> {
+        let answer = self.send("POST", "/sink", Content::of(length)).await?.into_body().collect().await?.to_bytes();
+        ensure!(answer == length.to_string(), "{} of {length} bytes arrived", String::from_utf8_lossy(&answer));
+        Ok(())
+    }
+
     /// Sends a request; fails unless the answer is 200.
     pub async fn send(&mut self, method: &str, path: &str, content: Content) -> anyhow::Result<Response<Incoming>> {
+        let answer = self.answer(method, path, content).await?;
+        ensure!(answer.status() == 200, "{method} {path}: {}", answer.status());
+        Ok(answer)
+    }
+
+    /// The status of an answer, whatever it is.
+    pub async fn status(&mut self, path: &str) -> anyhow::Result<u16> {
+        let answer = self.answer("GET", path, Content::empty()).await?;
+        let status = answer.status().as_u16();
+        answer.into_body().collect().await?;
+        Ok(status)
+    }
+
+    async fn answer(&mut self, method: &str, path: &str, content: Content) -> anyhow::Result<Response<Incoming>> {
         let request = Request::builder()
             .method(method)
             .header("user-agent", "bench/1.0")
             .header("accept", "application/json")
             .header("accept-encoding", "identity")
+            // The client's own, which is to be stripped.
+            .header("authorization", "Bearer of-the-client-itself")
             .header("x-api-version", "2026-01-01");
-        let answer = match &mut self.sender {
+        Ok(match &mut self.sender {
             Sender::H1(sender) => {
                 sender.ready().await?;
                 let request = request.uri(path).header("host", &self.authority).body(content)?;
@@ -134,9 +184,7 @@ impl Session {
                 let uri = format!("https://{}{path}", self.authority);
                 sender.send_request(request.uri(uri).body(content)?).await?
             }
-        };
-        ensure!(answer.status() == 200, "{method} {path}: {}", answer.status());
-        Ok(answer)
+        })
     }
 }
 

@@ -1,50 +1,142 @@
-//! What is measured, each as a process of its own: started, found listening, read for processor time and memory.
+//! What is compared, each as a process of its own. A contender is measured only after it has shown that it does the job:
+//! that it grants and refuses what the route table says, and injects the credential.
+
+mod commands;
+pub mod process;
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
-    net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::mpsc,
-    time::{Duration, Instant},
+    process::Command,
+    time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail, ensure};
 use tempfile::TempDir;
 
-use crate::{HOST, client::Way};
+use self::process::{Listens, Process};
+use crate::{
+    HOST,
+    client::{Reach, Way},
+    pin::Place,
+};
 
 /// Files that processes leave for others in the world's folder: whom clients and proxies trust.
 pub const ORIGINS: &str = "origins.pem";
 pub const FLOOR: &str = "floor.pem";
-const ROUTES: &str = "routes.yaml";
-const CA: &str = "ca";
+/// The fixed certificate, with its key, of what cannot mint.
+pub const FIXED: &str = "fixed.pem";
+pub const FIXED_KEY: &str = "fixed-key.pem";
+
+/// What contenders inject, and the origin expects.
+pub const CREDENTIAL: &str = "a-credential-of-the-benchmark-0001";
 
 /// One of the things that are compared.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Kind {
     Direct,
+    Nginx,
     Floor,
+    Hudsucker,
+    Mitmproxy,
     ScanOff,
     ScanOn,
-    Inspected,
+    Request,
+    Exchange,
+    Pipelock,
+    OlderScanOff,
+    Older,
 }
 
 impl Kind {
-    pub fn all(pipelock: bool) -> Vec<Self> {
-        let mut kinds = vec![Self::Direct, Self::Floor, Self::ScanOff, Self::ScanOn];
-        kinds.extend(pipelock.then_some(Self::Inspected));
-        kinds
-    }
+    pub const ALL: [Self; 12] = [
+        Self::Direct,
+        Self::Nginx,
+        Self::Floor,
+        Self::Hudsucker,
+        Self::Mitmproxy,
+        Self::ScanOff,
+        Self::ScanOn,
+        Self::Request,
+        Self::Exchange,
+        Self::Pipelock,
+        Self::OlderScanOff,
+        Self::Older,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
+            Self::Nginx => "nginx",
             Self::Floor => "hyper-floor",
+            Self::Hudsucker => "hudsucker",
+            Self::Mitmproxy => "mitmproxy",
             Self::ScanOff => "egress-proxy, scan off",
             Self::ScanOn => "egress-proxy",
-            Self::Inspected => "egress-proxy + pipelock",
+            Self::Request => "egress-proxy + pipelock",
+            Self::Exchange => "egress-proxy + pipelock, answers too",
+            Self::Pipelock => "pipelock alone",
+            Self::OlderScanOff => "older, scan off",
+            Self::Older => "older",
+        }
+    }
+
+    /// pipelock is at work: nothing of bulk passes it, and it takes milliseconds for everything.
+    pub fn is_inspected(self) -> bool {
+        matches!(self, Self::Request | Self::Exchange | Self::Pipelock)
+    }
+
+    /// Compared once more where every core is the proxy's to take.
+    pub fn is_for_all_cores(self) -> bool {
+        matches!(self, Self::Floor | Self::Hudsucker | Self::ScanOff | Self::ScanOn | Self::OlderScanOff | Self::Older)
+    }
+
+    /// Whether it judges and injects; the others only carry.
+    fn has_the_job(self) -> bool {
+        !matches!(self, Self::Direct | Self::Floor | Self::Pipelock)
+    }
+}
+
+/// The programs that contenders are made of.
+#[derive(clap::Args)]
+pub struct Programs {
+    /// The proxy.
+    #[arg(long, default_value = "target/dist/egress-proxy")]
+    pub egress_proxy: PathBuf,
+    /// An older proxy, as one more contender.
+    #[arg(long)]
+    pub older: Option<PathBuf>,
+    /// hudsucker with the proxy's job; `scripts/bench-contenders` builds it.
+    #[arg(long, default_value = "target/contenders/bench-hudsucker")]
+    pub hudsucker: PathBuf,
+    /// mitmproxy's own command; `scripts/bench-contenders` installs it.
+    #[arg(long, default_value = "target/contenders/mitmproxy/bin/mitmdump")]
+    pub mitmdump: PathBuf,
+    #[arg(long, default_value = "/usr/sbin/nginx")]
+    pub nginx: PathBuf,
+    /// The real pipelock.
+    #[arg(long, env = "PIPELOCK_BIN")]
+    pub pipelock: Option<PathBuf>,
+    /// Runs each proxy under this command, as a profiler.
+    #[arg(long, value_delimiter = ' ', hide = true)]
+    pub under: Vec<String>,
+}
+
+impl Programs {
+    /// The program of a contender, as far as it is there.
+    pub fn of(&self, kind: Kind) -> Result<PathBuf, String> {
+        let (path, hint) = match kind {
+            Kind::Direct | Kind::Floor => return std::env::current_exe().map_err(|error| error.to_string()),
+            Kind::Nginx => (Some(&self.nginx), "Debian's package nginx-light"),
+            Kind::Hudsucker => (Some(&self.hudsucker), "`scripts/bench-contenders`"),
+            Kind::Mitmproxy => (Some(&self.mitmdump), "`scripts/bench-contenders`, Python 3.12 or later"),
+            Kind::ScanOff | Kind::ScanOn => (Some(&self.egress_proxy), "`make build`"),
+            Kind::Request | Kind::Exchange | Kind::Pipelock => (self.pipelock.as_ref(), "`PIPELOCK_BIN`"),
+            Kind::Older | Kind::OlderScanOff => (self.older.as_ref(), "`make bench-compare REV`"),
+        };
+        match path {
+            Some(path) => fs::canonicalize(path).map_err(|_| format!("no {}; {hint} has it", path.display())),
+            None => Err(format!("not given; {hint} names it")),
         }
     }
 }
@@ -53,29 +145,40 @@ impl Kind {
 pub struct World {
     folder: TempDir,
     origin: Process,
-    egress_proxy: PathBuf,
-    pipelock: Option<PathBuf>,
+    pub programs: Programs,
 }
 
-/// pipelock as the launcher configures it, but for the destination, which is an address here.
-const PIPELOCK: &str = include_str!("../../tests/harness/pipelock/real.yaml");
-
 impl World {
-    pub fn new(egress_proxy: &Path, pipelock: Option<PathBuf>) -> anyhow::Result<Self> {
+    pub fn new(programs: Programs) -> anyhow::Result<Self> {
         let folder = TempDir::new()?;
-        let routes = format!(
-            "routes:\n  - {{host: {HOST}, ports: any, path_allowlist: [/small, /bytes, /sink, /events], \
-             auth: {{scheme: Bearer, token_env: BENCH_TOKEN}}}}\n  - {{host: \"*.{HOST}\", ports: any}}\n"
-        );
-        fs::write(folder.path().join(ROUTES), routes)?;
-        let origin = Process::start(Command::new(std::env::current_exe()?).arg("origin").arg(folder.path()))?;
-        let egress_proxy = fs::canonicalize(egress_proxy)
-            .with_context(|| format!("no {}; run `scripts/build`", egress_proxy.display()))?;
-        Ok(Self { folder, origin, egress_proxy, pipelock })
+        let mut origin = Command::new(std::env::current_exe()?);
+        origin.arg("origin").arg(folder.path());
+        let origin = Process::start(&mut origin, &Listens::Tells, Place::Load)?;
+        let world = Self { folder, origin, programs };
+        commands::prepare(&world)?;
+        Ok(world)
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> anyhow::Result<String> {
+        let path = self.path(name);
+        fs::read_to_string(&path).with_context(|| format!("no {}", path.display()))
+    }
+
+    /// The command that runs `program`, under a profiler where one is asked for.
+    fn command(&self, program: &Path) -> Command {
+        let mut words = self.programs.under.iter().filter(|word| !word.is_empty());
+        match words.next() {
+            None => Command::new(program),
+            Some(profiler) => {
+                let mut command = Command::new(profiler);
+                command.args(words).arg(program);
+                command
+            }
+        }
     }
 }
 
@@ -84,163 +187,75 @@ pub struct Contender {
     pub kind: Kind,
     pub way: Way,
     process: Option<Process>,
-    _pipelock: Option<Pipelock>,
+    inspector: Option<Process>,
 }
 
 impl Contender {
-    pub fn start(world: &World, kind: Kind) -> anyhow::Result<Self> {
-        let pipelock = match (&world.pipelock, kind) {
-            (Some(program), Kind::Inspected) => Some(Pipelock::start(world, program)?),
-            _ => None,
-        };
-        let (mut command, trust) = match kind {
-            Kind::Direct => {
-                let way = Way::new(world.origin.address, None, &fs::read_to_string(world.path(ORIGINS))?)?;
-                return Ok(Self { kind, way, process: None, _pipelock: None });
-            }
-            Kind::Floor => {
-                let mut command = Command::new(std::env::current_exe()?);
-                command.arg("floor").arg(world.folder.path()).arg("127.0.0.1:0");
-                (command, world.path(FLOOR))
-            }
-            Kind::ScanOff | Kind::ScanOn | Kind::Inspected => {
-                (egress_proxy(world, kind), world.path(CA).join("ca.pem"))
-            }
-        };
-        if let Some(pipelock) = &pipelock {
-            command.arg("--inspect").arg(format!("http://{}", pipelock.address));
-            command.args(["--inspect-listen", "127.0.0.1:0"]);
+    /// Starts it; what it needs beside itself runs in its place too.
+    pub fn start(world: &World, kind: Kind, place: Place) -> anyhow::Result<Self> {
+        let program = world.programs.of(kind).map_err(|reason| anyhow::anyhow!("{}: {reason}", kind.name()))?;
+        let origin = world.origin.address;
+        if kind == Kind::Direct {
+            let way = Way::new(HOST, origin, Reach::Straight, &world.read(ORIGINS)?)?;
+            return Ok(Self { kind, way, process: None, inspector: None });
         }
-        let process = Process::start(&mut command)?;
-        let way = Way::new(world.origin.address, Some(process.address), &fs::read_to_string(trust)?)?;
-        Ok(Self { kind, way, process: Some(process), _pipelock: pipelock })
+        let (program, inspector) = match kind {
+            Kind::Request | Kind::Exchange => {
+                let proxy = world.programs.of(Kind::ScanOn).map_err(anyhow::Error::msg)?;
+                (proxy, Some(commands::inspector(world, &program, kind, place)?))
+            }
+            _ => (program, None),
+        };
+        let commands::Launch { mut command, listens, trust, host } =
+            commands::launch(world, kind, &program, inspector.as_ref().map(|process| process.address))?;
+        let process = Process::start(&mut command, &listens, place).with_context(|| kind.name())?;
+        // It writes the file before it listens.
+        let trust = fs::read_to_string(&trust).with_context(|| format!("{}: no {}", kind.name(), trust.display()))?;
+        let reach = match kind {
+            Kind::Nginx => Reach::InPlace(process.address),
+            _ => Reach::Connect(process.address),
+        };
+        let way = Way::new(host, origin, reach, &trust)?;
+        Ok(Self { kind, way, process: Some(process), inspector })
     }
 
-    /// Processor time so far; without a proxy there is none.
+    /// Fails unless the contender does what the others do.
+    pub async fn prove(&self) -> anyhow::Result<()> {
+        let mut session = self.way.h1(self.way.host).await.with_context(|| self.kind.name())?;
+        session.small().await.with_context(|| self.kind.name())?;
+        if self.kind.has_the_job() {
+            let injected = session.status("/injected").await?;
+            ensure!(injected == 200, "{}: injected no credential ({injected})", self.kind.name());
+            let refused = self.way.h1(self.way.host).await?.status("/elsewhere").await?;
+            ensure!(refused == 403, "{}: let another path pass ({refused})", self.kind.name());
+        }
+        match self.way.h2(self.way.host).await?.small().await {
+            Ok(()) => Ok(()),
+            Err(error) => bail!("{}: no h2: {error:#}", self.kind.name()),
+        }
+    }
+
+    /// Processor time of the proxy so far; without a proxy there is none, and its inspector's is not in it.
     pub fn cpu(&self) -> anyhow::Result<Option<Duration>> {
-        self.process.as_ref().map(|process| process.cpu()).transpose()
+        self.process.as_ref().map(Process::cpu).transpose()
     }
 
-    /// Resident memory in bytes.
+    /// Processor time of the inspector beside it.
+    pub fn inspector_cpu(&self) -> anyhow::Result<Option<Duration>> {
+        self.inspector.as_ref().map(Process::cpu).transpose()
+    }
+
+    /// Resident bytes.
     pub fn resident(&self) -> anyhow::Result<Option<u64>> {
-        self.process.as_ref().map(|process| process.status("VmRSS:")).transpose()
+        self.process.as_ref().map(Process::resident).transpose()
     }
 
-    /// The most resident memory since [`Contender::forget_peak`].
+    /// The most resident bytes since [`Contender::forget_peak`].
     pub fn peak(&self) -> anyhow::Result<Option<u64>> {
-        self.process.as_ref().map(|process| process.status("VmHWM:")).transpose()
+        self.process.as_ref().map(Process::peak).transpose()
     }
 
     pub fn forget_peak(&self) -> anyhow::Result<()> {
-        let Some(process) = &self.process else { return Ok(()) };
-        fs::write(process.proc("clear_refs"), "5").context("only root may reset another process's peak")
-    }
-}
-
-fn egress_proxy(world: &World, kind: Kind) -> Command {
-    let mut command = Command::new(&world.egress_proxy);
-    command.args(["run", "--listen", "127.0.0.1:0", "--allow-upstream-cidr", "127.0.0.0/8"]);
-    command.arg("--allow-upstream-cidr").arg("::1/128");
-    command.arg("--routes").arg(world.path(ROUTES)).arg("--ca-dir").arg(world.path(CA));
-    command.arg("--upstream-ca").arg(world.path(ORIGINS));
-    command.args(["--scan", if kind == Kind::ScanOff { "off" } else { "block" }]);
-    command.env("BENCH_TOKEN", "a-credential-of-the-benchmark-0001");
-    command
-}
-
-/// A running pipelock. What it spends is not counted as the proxy's.
-struct Pipelock {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Pipelock {
-    fn start(world: &World, program: &Path) -> anyhow::Result<Self> {
-        // It does not tell which port it took: one that was free a moment ago.
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let answers = "{enabled: false}";
-        let configuration = PIPELOCK.replace("LISTEN", &address.to_string()).replace("ANSWERS", answers);
-        fs::write(world.path("pipelock.yaml"), configuration)?;
-        let mut command = Command::new(program);
-        command.args(["run", "--config", "pipelock.yaml"]).current_dir(world.folder.path());
-        command.env("PIPELOCK_HOME", world.folder.path());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let pipelock = Self { child: command.spawn()?, address };
-        let began = Instant::now();
-        while TcpStream::connect(address).is_err() {
-            anyhow::ensure!(began.elapsed() < Duration::from_secs(30), "pipelock did not start listening");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(pipelock)
-    }
-}
-
-impl Drop for Pipelock {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _killed = self.child.kill();
-        let _waited = self.child.wait();
-    }
-}
-
-/// A role of ours tells where it listens, as the proxy does.
-pub fn announce(listen: SocketAddr) {
-    eprintln!("{}", serde_json::json!({ "event": "proxy.started", "listen": listen.to_string() }));
-}
-
-/// A child that says on stderr where it listens. What it writes on stdout is read away, as a container's log is.
-struct Process {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Process {
-    fn start(command: &mut Command) -> anyhow::Result<Self> {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let (mut stdout, stderr) = (child.stdout.take().context("piped")?, child.stderr.take().context("piped")?);
-        std::thread::spawn(move || {
-            let mut records = vec![0; 64 << 10];
-            while stdout.read(&mut records).is_ok_and(|read| read > 0) {}
-        });
-        let (sender, receiver) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let event: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-                match event["listen"].as_str().and_then(|listen| listen.parse().ok()) {
-                    Some(address) => drop(sender.send(address)),
-                    None => eprintln!("{line}"),
-                }
-            }
-        });
-        let address = receiver.recv_timeout(Duration::from_secs(30)).context("a process did not start listening")?;
-        Ok(Self { child, address })
-    }
-
-    /// In nanoseconds, over all threads.
-    fn cpu(&self) -> anyhow::Result<Duration> {
-        let mut total = 0;
-        for task in fs::read_dir(self.proc("task"))? {
-            let stat = fs::read_to_string(task?.path().join("schedstat"))?;
-            total += stat.split(' ').next().unwrap_or_default().parse::<u64>()?;
-        }
-        Ok(Duration::from_nanos(total))
-    }
-
-    fn status(&self, name: &str) -> anyhow::Result<u64> {
-        let status = fs::read_to_string(self.proc("status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).context("Linux tells it")?;
-        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
-    }
-
-    fn proc(&self, name: &str) -> PathBuf {
-        format!("/proc/{}/{name}", self.child.id()).into()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _killed = self.child.kill();
-        let _waited = self.child.wait();
+        self.process.as_ref().map_or(Ok(()), Process::forget_peak)
     }
 }

@@ -33,7 +33,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::{
-    contender,
+    contender::{self, process},
     tls::{self, Authority},
 };
 
@@ -50,7 +50,7 @@ struct Floor {
 pub async fn run(folder: &Path, listen: SocketAddr) -> anyhow::Result<()> {
     let floor = Arc::new(Floor::new(folder)?);
     let listener = TcpListener::bind(listen).await?;
-    contender::announce(listener.local_addr()?);
+    process::announce(listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;

@@ -1,15 +1,27 @@
-//! Load on one contender: so many requests, timed one by one, with the processor time that the contender spent on them.
+//! Load on one contender: requests for a while, timed one by one, with the processor time that the contender spent on them.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
 
 use http_body_util::BodyExt;
 use tokio::task::JoinSet;
 
 use crate::{
-    HOST,
     client::{Content, Session},
     contender::Contender,
 };
+
+/// How much is asked for: until the time is over or the requests are done.
+#[derive(Clone, Copy, Debug)]
+pub struct Amount {
+    pub time: Duration,
+    pub requests: usize,
+}
 
 /// What a load came to.
 pub struct Load {
@@ -17,17 +29,25 @@ pub struct Load {
     pub wall: Duration,
     /// Of the proxy's process.
     pub cpu: Option<Duration>,
+    /// Of the inspector beside it.
+    pub inspector_cpu: Option<Duration>,
     /// Sorted.
     latencies: Vec<Duration>,
 }
 
 impl Load {
+    /// In microseconds.
     pub fn cpu_per_request(&self) -> Option<f64> {
         self.cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / self.requests as f64)
     }
 
     pub fn rate(&self) -> f64 {
         self.requests as f64 / self.wall.as_secs_f64()
+    }
+
+    /// How much of one core the proxy was busy with, in percent: near 100 the proxy is what limits.
+    pub fn busy(&self) -> Option<f64> {
+        self.cpu.map(|cpu| cpu.as_secs_f64() / self.wall.as_secs_f64() * 100.0)
     }
 
     /// In milliseconds.
@@ -37,35 +57,64 @@ impl Load {
     }
 }
 
-/// Small GETs on connections that stay open.
-pub async fn keep_alive(contender: &Contender, connections: usize, requests: usize) -> anyhow::Result<Load> {
+/// What one request of a load is.
+#[derive(Clone, Copy, Debug)]
+pub enum Request {
+    Small,
+    Download(u64),
+    Upload(u64),
+}
+
+impl Request {
+    async fn send(self, session: &mut Session) -> anyhow::Result<()> {
+        match self {
+            Self::Small => session.small().await,
+            Self::Download(length) => session.download(length).await,
+            Self::Upload(length) => session.upload(length).await,
+        }
+    }
+}
+
+/// Requests on connections that stay open.
+pub async fn keep_alive(
+    contender: &Contender,
+    connections: usize,
+    request: Request,
+    amount: Amount,
+) -> anyhow::Result<Load> {
     let mut sessions = Vec::new();
     for _ in 0..connections {
-        let mut session = contender.way.h1(HOST).await?;
+        let mut session = contender.way.h1(contender.way.host).await?;
         session.small().await?;
         sessions.push(session);
     }
-    on_sessions(contender, sessions, requests).await
+    on_sessions(contender, sessions, request, amount).await
 }
 
 /// Small GETs on streams of one h2 connection.
-pub async fn streams(contender: &Contender, streams: usize, requests: usize) -> anyhow::Result<Load> {
-    let mut session = contender.way.h2(HOST).await?;
+pub async fn streams(contender: &Contender, streams: usize, amount: Amount) -> anyhow::Result<Load> {
+    let mut session = contender.way.h2(contender.way.host).await?;
     session.small().await?;
     let sessions = (0..streams).filter_map(|_| session.stream()).collect();
-    on_sessions(contender, sessions, requests).await
+    on_sessions(contender, sessions, Request::Small, amount).await
 }
 
-async fn on_sessions(contender: &Contender, sessions: Vec<Session>, requests: usize) -> anyhow::Result<Load> {
-    let each = requests / sessions.len();
+async fn on_sessions(
+    contender: &Contender,
+    sessions: Vec<Session>,
+    request: Request,
+    amount: Amount,
+) -> anyhow::Result<Load> {
     measured(contender, async move {
+        let turns = Turns::new(amount);
         let mut tasks = JoinSet::new();
         for mut session in sessions {
+            let turns = turns.clone();
             tasks.spawn(async move {
-                let mut latencies = Vec::with_capacity(each);
-                for _ in 0..each {
+                let mut latencies = Vec::new();
+                while turns.next() {
                     let began = Instant::now();
-                    session.small().await?;
+                    request.send(&mut session).await?;
                     latencies.push(began.elapsed());
                 }
                 anyhow::Ok(latencies)
@@ -77,17 +126,18 @@ async fn on_sessions(contender: &Contender, sessions: Vec<Session>, requests: us
 }
 
 /// Small GETs, each on a connection of its own.
-pub async fn new_connections(contender: &Contender, clients: usize, requests: usize) -> anyhow::Result<Load> {
-    contender.way.h1(HOST).await?.small().await?;
+pub async fn new_connections(contender: &Contender, clients: usize, amount: Amount) -> anyhow::Result<Load> {
+    contender.way.h1(contender.way.host).await?.small().await?;
     measured(contender, async {
+        let turns = Turns::new(amount);
         let mut tasks = JoinSet::new();
         for _ in 0..clients {
-            let way = contender.way.clone();
+            let (way, turns) = (contender.way.clone(), turns.clone());
             tasks.spawn(async move {
                 let mut latencies = Vec::new();
-                for _ in 0..requests / clients {
+                while turns.next() {
                     let began = Instant::now();
-                    way.h1(HOST).await?.small().await?;
+                    way.h1(way.host).await?.small().await?;
                     latencies.push(began.elapsed());
                 }
                 anyhow::Ok(latencies)
@@ -112,28 +162,12 @@ pub async fn names(contender: &Contender, names: &[String]) -> anyhow::Result<Lo
     .await
 }
 
-/// One answer of so many bytes.
-pub async fn download(contender: &Contender, length: u64) -> anyhow::Result<Load> {
-    let mut session = contender.way.h1(HOST).await?;
+/// One request of bulk.
+pub async fn once(contender: &Contender, request: Request) -> anyhow::Result<Load> {
+    let mut session = contender.way.h1(contender.way.host).await?;
     measured(contender, async {
         let began = Instant::now();
-        let mut content = session.send("GET", &format!("/bytes/{length}"), Content::empty()).await?.into_body();
-        let mut received = 0;
-        while let Some(frame) = content.frame().await {
-            received += frame?.data_ref().map_or(0, |data| data.len() as u64);
-        }
-        anyhow::ensure!(received == length, "{received} bytes came of {length}");
-        Ok(vec![began.elapsed()])
-    })
-    .await
-}
-
-/// One request of so many bytes.
-pub async fn upload(contender: &Contender, length: u64) -> anyhow::Result<Load> {
-    let mut session = contender.way.h1(HOST).await?;
-    measured(contender, async {
-        let began = Instant::now();
-        session.send("POST", "/sink", Content::of(length)).await?.into_body().collect().await?;
+        request.send(&mut session).await?;
         Ok(vec![began.elapsed()])
     })
     .await
@@ -141,16 +175,18 @@ pub async fn upload(contender: &Contender, length: u64) -> anyhow::Result<Load> 
 
 /// Delays of the events of one stream, from the origin's clock to ours.
 pub async fn events(contender: &Contender) -> anyhow::Result<Load> {
-    let mut session = contender.way.h1(HOST).await?;
+    let mut session = contender.way.h1(contender.way.host).await?;
     measured(contender, async {
         let mut content = session.send("GET", "/events", Content::empty()).await?.into_body();
         let mut delays = Vec::new();
+        let mut text = String::new();
         while let Some(frame) = content.frame().await {
             let arrived = clock();
-            let frame = frame?;
-            let text = String::from_utf8_lossy(frame.data_ref().map_or(&[][..], |data| data));
-            for sent in text.lines().filter_map(|line| line.strip_prefix("data: ")) {
-                delays.push(Duration::from_nanos(arrived.saturating_sub(sent.parse()?)));
+            text.push_str(&String::from_utf8_lossy(frame?.data_ref().map_or(&[][..], |data| data)));
+            while let Some(end) = text.find("\n\n") {
+                let event: String = text.drain(..end + 2).collect();
+                let sent = event.trim().strip_prefix("data:").unwrap_or_default().trim().parse()?;
+                delays.push(Duration::from_nanos(arrived.saturating_sub(sent)));
             }
         }
         anyhow::ensure!(delays.len() == crate::origin::EVENTS, "{} events came", delays.len());
@@ -165,17 +201,39 @@ pub fn clock() -> u64 {
     u64::try_from(now.as_nanos()).unwrap_or_default()
 }
 
+/// Hands out requests until the amount is used up.
+#[derive(Clone)]
+struct Turns {
+    end: Instant,
+    left: Arc<AtomicUsize>,
+}
+
+impl Turns {
+    fn new(amount: Amount) -> Self {
+        Self { end: Instant::now() + amount.time, left: Arc::new(AtomicUsize::new(amount.requests)) }
+    }
+
+    fn next(&self) -> bool {
+        let taken = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        taken.is_ok() && Instant::now() < self.end
+    }
+}
+
 async fn measured(
     contender: &Contender,
     load: impl Future<Output = anyhow::Result<Vec<Duration>>>,
 ) -> anyhow::Result<Load> {
-    let before = contender.cpu()?;
+    let before = (contender.cpu()?, contender.inspector_cpu()?);
     let began = Instant::now();
     let mut latencies = load.await?;
     let wall = began.elapsed();
-    let cpu = contender.cpu()?.zip(before).map(|(after, before)| after.saturating_sub(before));
+    let spent = |after: Option<Duration>, before: Option<Duration>| {
+        after.zip(before).map(|(after, before)| after.saturating_sub(before))
+    };
+    let cpu = spent(contender.cpu()?, before.0);
+    let inspector_cpu = spent(contender.inspector_cpu()?, before.1);
     latencies.sort_unstable();
-    Ok(Load { requests: latencies.len(), wall, cpu, latencies })
+    Ok(Load { requests: latencies.len(), wall, cpu, inspector_cpu, latencies })
 }
 
 async fn joined(mut tasks: JoinSet<anyhow::Result<Vec<Duration>>>) -> anyhow::Result<Vec<Duration>> {

@@ -20,7 +20,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     HOST,
     client::Content,
-    contender, load,
+    contender::{self, process},
+    load,
     tls::{self, Authority},
 };
 
@@ -34,7 +35,11 @@ const EVENT_GAP: Duration = Duration::from_millis(5);
 pub async fn run(folder: &Path) -> anyhow::Result<()> {
     let authority = Authority::new()?;
     std::fs::write(folder.join(contender::ORIGINS), authority.pem())?;
-    let leaf = authority.leaf(&[HOST, &format!("*.{HOST}")])?;
+    let names = [HOST, &format!("*.{HOST}"), "localhost"];
+    let leaf = authority.leaf(&names)?;
+    let (fixed, key) = authority.leaf_pem(&names)?;
+    std::fs::write(folder.join(contender::FIXED), fixed)?;
+    std::fs::write(folder.join(contender::FIXED_KEY), key)?;
     let mut tls = ServerConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
@@ -42,7 +47,7 @@ pub async fn run(folder: &Path) -> anyhow::Result<()> {
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let tls = Arc::new(tls);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    contender::announce(listener.local_addr()?);
+    process::announce(listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;
         let tls = tls.clone();
@@ -76,9 +81,15 @@ async fn answer(request: Request<Incoming>) -> Result<Response<UnsyncBoxBody<Byt
     fields.insert("cache-control", http::HeaderValue::from_static("no-store"));
     match path.as_str() {
         "/small" => {}
+        "/injected" if !is_injected(&request) => *response.status_mut() = StatusCode::UNAUTHORIZED,
+        "/injected" => {}
         "/sink" => {
             let mut content = request.into_body();
-            while let Some(Ok(_)) = content.frame().await {}
+            let mut length = 0;
+            while let Some(Ok(frame)) = content.frame().await {
+                length += frame.data_ref().map_or(0, Bytes::len);
+            }
+            *response.body_mut() = Full::from(length.to_string()).boxed_unsync();
         }
         "/events" => {
             response.headers_mut().insert("content-type", http::HeaderValue::from_static("text/event-stream"));
@@ -90,6 +101,11 @@ async fn answer(request: Request<Incoming>) -> Result<Response<UnsyncBoxBody<Byt
         },
     }
     Ok(response)
+}
+
+fn is_injected(request: &Request<Incoming>) -> bool {
+    let sent: Vec<_> = request.headers().get_all(http::header::AUTHORIZATION).iter().collect();
+    sent.len() == 1 && sent[0].as_bytes().strip_prefix(b"Bearer ") == Some(contender::CREDENTIAL.as_bytes())
 }
 
 /// Events that say when they were sent.

@@ -1,79 +1,182 @@
-//! Figures as Markdown: medians with least and most, ratios to the floor, and the machine that they are from.
+//! Figures as Markdown: medians with least and most, ratios to the floor, who was absent and why, and the machine that
+//! they are from. `report/page.rs` puts the chief ones into the documentation, `report/chart.rs` draws them.
 
-use std::{collections::BTreeMap, fmt::Write, fs, path::Path, process::Command};
+mod chart;
+mod page;
+mod targets;
 
-use crate::{contender::Kind, scenario::Figure};
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, ensure};
+
+use crate::{contender::Kind, pin};
+
+/// A figure's name, and its value.
+pub type Figure = (&'static str, f64);
 
 /// All figures of a run, in the order in which they came.
-#[derive(Default)]
 pub struct Results {
+    pub rounds: usize,
+    program: PathBuf,
     scenarios: Vec<(String, Table)>,
+    absent: BTreeMap<Kind, String>,
+    failures: Vec<String>,
 }
 
 #[derive(Default)]
 struct Table {
     columns: Vec<&'static str>,
-    rows: Vec<&'static str>,
-    values: BTreeMap<(&'static str, &'static str), Vec<f64>>,
+    values: BTreeMap<(Kind, &'static str), Vec<f64>>,
+    left_out: BTreeMap<Kind, &'static str>,
 }
 
 impl Results {
-    pub fn add(&mut self, scenario: &str, contender: &'static str, figures: &[Figure]) {
-        let index = self.scenarios.iter().position(|(name, _)| name == scenario).unwrap_or_else(|| {
-            self.scenarios.push((scenario.to_owned(), Table::default()));
-            self.scenarios.len() - 1
-        });
-        let table = &mut self.scenarios[index].1;
-        if !table.rows.contains(&contender) {
-            table.rows.push(contender);
-        }
+    pub fn begin(program: &Path) -> Self {
+        let program = program.to_owned();
+        Self { rounds: 0, program, scenarios: Vec::new(), absent: BTreeMap::new(), failures: Vec::new() }
+    }
+
+    pub fn add(&mut self, scenario: &str, kind: Kind, figures: &[Figure]) {
+        let table = self.table(scenario);
         for (figure, value) in figures {
-            table.values.entry((contender, figure)).or_default().push(*value);
+            table.values.entry((kind, figure)).or_default().push(*value);
         }
-        // A proxy has figures that its absence has not, and they come first.
-        if figures.len() >= table.columns.len() {
+        // A proxy has figures that its absence has not, and an inspector's come behind them.
+        if figures.len() > table.columns.len() {
             table.columns = figures.iter().map(|(figure, _)| *figure).collect();
         }
     }
 
-    pub fn markdown(&self, egress_proxy: &Path, rounds: usize) -> String {
-        let mut text = format!("# Egress benchmark, {}\n\n{}\n", date(), machine(egress_proxy));
+    /// A contender that is not on this machine.
+    pub fn absent(&mut self, kind: Kind, reason: String) {
+        eprintln!("absent: {}: {reason}", kind.name());
+        self.absent.insert(kind, reason);
+    }
+
+    /// A contender that cannot do this.
+    pub fn not_for(&mut self, scenario: &str, kind: Kind, reason: &'static str) {
+        self.table(scenario).left_out.insert(kind, reason);
+    }
+
+    /// A contender that could, and did not.
+    pub fn failed(&mut self, scenario: &str, kind: Kind, error: &anyhow::Error) {
+        let failure = format!("{}, {scenario}: {error:#}", kind.name());
+        eprintln!("FAILED: {failure}");
+        self.failures.push(failure);
+    }
+
+    /// # Errors
+    /// Somebody failed.
+    pub fn verdict(&self) -> anyhow::Result<()> {
+        ensure!(self.failures.is_empty(), "{} loads failed; the first: {}", self.failures.len(), self.failures[0]);
+        Ok(())
+    }
+
+    /// Writes tables and charts into `folder`, and the chief figures into `page`.
+    pub fn write(&self, folder: &Path, page: Option<&Path>) -> anyhow::Result<()> {
+        fs::create_dir_all(folder)?;
+        let name = date();
+        fs::write(folder.join(format!("{name}.md")), self.markdown())?;
+        let charts = chart::all(self);
+        for chart in &charts {
+            fs::write(folder.join(format!("{name}-{}.svg", chart.name)), &chart.svg)?;
+        }
+        let Some(page) = page else { return Ok(()) };
+        page::rewrite(page, &page::section(self, &name, &charts)).with_context(|| page.display().to_string())
+    }
+
+    pub fn markdown(&self) -> String {
+        let mut text = format!("# Egress benchmark, {}\n\n{}\n", date(), self.machine());
         let _infallible = writeln!(
             text,
-            "- {rounds} interleaved rounds; each cell is the median with (least–most); × is the ratio to `{}`\n",
+            "- {} interleaved rounds; each cell is the median with (least–most); × is the ratio to `{}`",
+            self.rounds,
             Kind::Floor.name()
         );
+        for (kind, reason) in &self.absent {
+            let _infallible = writeln!(text, "- absent: {} ({reason})", kind.name());
+        }
+        for failure in &self.failures {
+            let _infallible = writeln!(text, "- **failed**: {failure}");
+        }
         for (name, table) in &self.scenarios {
-            let _infallible = writeln!(text, "## {name}\n\n{}", table.markdown());
+            let _infallible = writeln!(text, "\n## {name}\n\n{}", table.markdown());
         }
         text
+    }
+
+    fn table(&mut self, scenario: &str) -> &mut Table {
+        let index = self.scenarios.iter().position(|(name, _)| name == scenario).unwrap_or_else(|| {
+            self.scenarios.push((scenario.to_owned(), Table::default()));
+            self.scenarios.len() - 1
+        });
+        &mut self.scenarios[index].1
+    }
+
+    /// The median of one figure.
+    fn median(&self, scenario: &str, kind: Kind, figure: &str) -> Option<f64> {
+        let (_, table) = self.scenarios.iter().find(|(name, _)| name == scenario)?;
+        let (_, values) = table.values.iter().find(|((of, name), _)| *of == kind && *name == figure)?;
+        Some(spread(values).1)
+    }
+
+    fn machine(&self) -> String {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        let processor = read("/proc/cpuinfo");
+        let model = processor.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+        let model = model.trim_start_matches(['\t', ' ', ':']);
+        let kernel = read("/proc/sys/kernel/osrelease");
+        let load = read("/proc/loadavg");
+        let load: Vec<_> = load.split(' ').take(3).collect();
+        let size = fs::metadata(&self.program).map_or(0, |file| file.len()) as f64 / f64::from(1 << 20);
+        let revision = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
+        let revision = revision.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned()).unwrap_or_default();
+        format!(
+            "- {} × {model}, Linux {}, loopback; proxies pinned to the last core, load and origin to the others\n\
+             - load average at the end {}\n- revision {revision}, static binary of {size:.1} MiB",
+            pin::cores(),
+            kernel.trim(),
+            load.join(" "),
+        )
     }
 }
 
 impl Table {
     fn markdown(&self) -> String {
-        let mut rows = self.rows.clone();
-        rows.sort_by_key(|row| Kind::all(true).iter().position(|kind| kind.name() == *row));
         let mut text = format!("| | {} |\n|---|{}\n", self.columns.join(" | "), "---:|".repeat(self.columns.len()));
-        for row in rows {
-            let cells: Vec<_> = self.columns.iter().map(|column| self.cell(row, column)).collect();
-            let _infallible = writeln!(text, "| {row} | {} |", cells.join(" | "));
+        for kind in Kind::ALL {
+            if self.values.keys().any(|(of, _)| *of == kind) {
+                let cells: Vec<_> = self.columns.iter().map(|column| self.cell(kind, column)).collect();
+                let _infallible = writeln!(text, "| {} | {} |", kind.name(), cells.join(" | "));
+            }
+        }
+        if !self.left_out.is_empty() {
+            let reasons: Vec<_> =
+                self.left_out.iter().map(|(kind, reason)| format!("{} ({reason})", kind.name())).collect();
+            let _infallible = writeln!(text, "\nNot asked: {}.", reasons.join(", "));
         }
         text
     }
 
-    fn cell(&self, row: &'static str, column: &'static str) -> String {
-        let Some(values) = self.values.get(&(row, column)) else { return "–".to_owned() };
+    fn cell(&self, kind: Kind, column: &'static str) -> String {
+        let Some(values) = self.values.get(&(kind, column)) else { return "–".to_owned() };
         let (least, middle, most) = spread(values);
-        let floor = self.values.get(&(Kind::Floor.name(), column)).map(|values| spread(values).1);
+        let floor = self.values.get(&(Kind::Floor, column)).map(|values| spread(values).1);
         let range = if values.len() > 1 { format!(" ({}–{})", shown(least), shown(most)) } else { String::new() };
-        match floor.filter(|floor| *floor > 0.0 && row != Kind::Floor.name()) {
+        match floor.filter(|floor| *floor > 0.0 && kind != Kind::Floor) {
             Some(floor) => format!("**{}**{range} ×{:.2}", shown(middle), middle / floor),
             None => format!("**{}**{range}", shown(middle)),
         }
     }
 }
 
+/// Least, median, most.
 fn spread(values: &[f64]) -> (f64, f64, f64) {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -91,23 +194,4 @@ fn shown(value: f64) -> String {
 
 fn date() -> String {
     time::OffsetDateTime::now_utc().date().to_string()
-}
-
-fn machine(egress_proxy: &Path) -> String {
-    let read = |path| fs::read_to_string(path).unwrap_or_default();
-    let processor = read("/proc/cpuinfo");
-    let model = processor.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
-    let model = model.trim_start_matches(['\t', ' ', ':']);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let kernel = read("/proc/sys/kernel/osrelease");
-    let load = read("/proc/loadavg");
-    let load: Vec<_> = load.split(' ').take(3).collect();
-    let size = fs::metadata(egress_proxy).map_or(0, |file| file.len()) as f64 / f64::from(1 << 20);
-    let revision = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
-    let revision = revision.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
-    format!(
-        "- {cores} × {model}, Linux {}, loopback; load average at the end {}\n- revision {revision}, static binary of {size:.1} MiB",
-        kernel.trim(),
-        load.join(" "),
-    )
 }

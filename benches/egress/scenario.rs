@@ -2,76 +2,113 @@
 
 use crate::{
     contender::{Contender, Kind},
-    load,
+    load::{self, Amount, Request},
+    report::Figure,
 };
-
-/// A figure's name, and its value.
-pub type Figure = (&'static str, f64);
-
-const MIB: f64 = (1 << 20) as f64;
 
 #[derive(Clone, Copy, Debug)]
 pub enum Scenario {
-    KeepAlive { connections: usize, requests: usize },
-    Streams { streams: usize, requests: usize },
-    NewConnections { clients: usize, requests: usize },
+    KeepAlive { connections: usize },
+    Streams { streams: usize },
+    NewConnections { clients: usize },
     NewNames { names: usize },
-    Download { mib: u64 },
-    Upload { mib: u64 },
+    Bodies { direction: Direction },
+    Bulk { mib: u64, direction: Direction },
     Events,
 }
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Direction {
+    Down,
+    Up,
+}
+
+/// How long and how much.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    /// Of one load in one round.
+    pub amount: Amount,
+    /// New names in one round.
+    pub names: usize,
+}
+
+const MIB: f64 = (1 << 20) as f64;
+/// Connections that carry bodies of 1 MiB.
+const BODY_CONNECTIONS: usize = 4;
+
 impl Scenario {
-    pub fn all(quick: bool) -> Vec<Self> {
-        let scale = if quick { 1 } else { 3 };
+    /// Those that `make bench-quick` has too come first.
+    pub fn all(quick: bool, extent: Extent) -> Vec<Self> {
         let mut all = vec![
-            Self::KeepAlive { connections: 16, requests: 6_400 * scale },
-            Self::Streams { streams: 32, requests: 6_400 * scale },
-            Self::NewConnections { clients: 16, requests: 320 * scale },
-            Self::Download { mib: 100 },
-            Self::Upload { mib: 100 },
+            Self::KeepAlive { connections: 16 },
+            Self::Streams { streams: 32 },
+            Self::NewConnections { clients: 16 },
+            Self::Bulk { mib: 100, direction: Direction::Down },
+            Self::Bulk { mib: 100, direction: Direction::Up },
             Self::Events,
         ];
         if !quick {
-            all.push(Self::KeepAlive { connections: 1, requests: 4_000 });
-            all.push(Self::KeepAlive { connections: 64, requests: 19_200 });
-            all.push(Self::NewConnections { clients: 1, requests: 300 });
-            all.push(Self::NewNames { names: 50 });
+            all.splice(1..1, [Self::KeepAlive { connections: 1 }, Self::KeepAlive { connections: 64 }]);
+            all.insert(5, Self::NewConnections { clients: 1 });
+            all.insert(6, Self::NewNames { names: extent.names });
+            all.push(Self::Bodies { direction: Direction::Down });
+            all.push(Self::Bodies { direction: Direction::Up });
         }
         all
     }
 
     pub fn name(&self) -> String {
         match self {
-            Self::KeepAlive { connections: 1, .. } => "keep-alive small GET, 1 connection".to_owned(),
-            Self::KeepAlive { connections, .. } => format!("keep-alive small GET, {connections} connections"),
-            Self::Streams { streams, .. } => format!("one h2 connection, {streams} streams"),
-            Self::NewConnections { clients: 1, .. } => "new connection per request, 1 client".to_owned(),
-            Self::NewConnections { clients, .. } => format!("new connection per request, {clients} clients"),
-            Self::NewNames { names } => format!("first request to {names} new names, then again"),
-            Self::Download { mib } => format!("{mib} MiB down"),
-            Self::Upload { mib } => format!("{mib} MiB up"),
+            Self::KeepAlive { connections: 1 } => "keep-alive small GET, 1 connection".to_owned(),
+            Self::KeepAlive { connections } => format!("keep-alive small GET, {connections} connections"),
+            Self::Streams { streams } => format!("one h2 connection, {streams} streams"),
+            Self::NewConnections { clients: 1 } => "new connection per request, 1 client".to_owned(),
+            Self::NewConnections { clients } => format!("new connection per request, {clients} clients"),
+            Self::NewNames { .. } => "first request to 500 new names, then again".to_owned(),
+            Self::Bodies { direction: Direction::Down } => "1 MiB down, 4 connections".to_owned(),
+            Self::Bodies { direction: Direction::Up } => "1 MiB up, 4 connections".to_owned(),
+            Self::Bulk { mib, direction: Direction::Down } => format!("{mib} MiB down"),
+            Self::Bulk { mib, direction: Direction::Up } => format!("{mib} MiB up"),
             Self::Events => "SSE event delay".to_owned(),
         }
     }
 
-    /// The inspector takes content of 32 MiB at most, as its configuration says.
-    pub fn is_for(&self, kind: Kind) -> bool {
-        !matches!((self, kind), (Self::Upload { .. }, Kind::Inspected))
+    /// Asked once more where every core is the proxy's to take.
+    pub fn is_for_all_cores(&self) -> bool {
+        matches!(self, Self::KeepAlive { connections: 16 } | Self::Streams { .. })
     }
 
-    pub async fn run(&self, contender: &Contender, round: usize) -> anyhow::Result<Vec<Figure>> {
+    /// What a contender cannot do, and why.
+    pub fn is_not_for(&self, kind: Kind) -> Option<&'static str> {
+        match (self, kind) {
+            (Self::KeepAlive { .. }, Kind::Pipelock) => Some("its HTTP/1.1 tunnels end after one exchange"),
+            (Self::NewNames { .. }, Kind::Nginx) => Some("one fixed certificate"),
+            (Self::NewNames { .. }, Kind::Pipelock) => Some("resolves only names that the system knows"),
+            (Self::NewNames { .. }, Kind::Direct) => Some("nothing to mint"),
+            (Self::Bulk { direction: Direction::Up, .. }, kind) if kind.is_inspected() => {
+                Some("takes content of 32 MiB at most")
+            }
+            (Self::Bulk { direction: Direction::Down, .. }, Kind::Exchange | Kind::Pipelock) => {
+                Some("reads answers for seconds per MiB")
+            }
+            (Self::Bodies { .. }, kind) if kind.is_inspected() => Some("reads content for seconds per MiB"),
+            _ => None,
+        }
+    }
+
+    pub async fn run(&self, contender: &Contender, round: usize, extent: Extent) -> anyhow::Result<Vec<Figure>> {
+        let amount = extent.amount;
         match *self {
-            Self::KeepAlive { connections, requests } => {
-                Ok(figures(&load::keep_alive(contender, connections, requests).await?))
+            Self::KeepAlive { connections } => {
+                Ok(figures(&load::keep_alive(contender, connections, Request::Small, amount).await?))
             }
-            Self::Streams { streams, requests } => Ok(figures(&load::streams(contender, streams, requests).await?)),
-            Self::NewConnections { clients, requests } => {
-                Ok(figures(&load::new_connections(contender, clients, requests).await?))
-            }
+            Self::Streams { streams } => Ok(figures(&load::streams(contender, streams, amount).await?)),
+            Self::NewConnections { clients } => Ok(figures(&load::new_connections(contender, clients, amount).await?)),
             Self::NewNames { names } => new_names(contender, round, names).await,
-            Self::Download { mib } => bulk(contender, mib, Direction::Down).await,
-            Self::Upload { mib } => bulk(contender, mib, Direction::Up).await,
+            Self::Bodies { direction } => {
+                Ok(figures(&load::keep_alive(contender, BODY_CONNECTIONS, direction.of(1), amount).await?))
+            }
+            Self::Bulk { mib, direction } => bulk(contender, mib, direction).await,
             Self::Events => {
                 let load = load::events(contender).await?;
                 Ok(vec![("p50 ms", load.percentile(50)), ("p99 ms", load.percentile(99))])
@@ -80,34 +117,48 @@ impl Scenario {
     }
 }
 
+impl Direction {
+    pub fn of(self, mib: u64) -> Request {
+        match self {
+            Self::Down => Request::Download(mib << 20),
+            Self::Up => Request::Upload(mib << 20),
+        }
+    }
+}
+
 fn figures(load: &load::Load) -> Vec<Figure> {
-    let rest = [("requests/s", load.rate()), ("p50 ms", load.percentile(50)), ("p99 ms", load.percentile(99))];
-    load.cpu_per_request().map(|cpu| ("CPU µs/request", cpu)).into_iter().chain(rest).collect()
+    let requests = load.requests as f64;
+    let inspector = load.inspector_cpu.map(|cpu| ("inspector's CPU µs", cpu.as_secs_f64() * 1e6 / requests));
+    load.cpu_per_request()
+        .map(|cpu| ("CPU µs/request", cpu))
+        .into_iter()
+        .chain([("requests/s", load.rate()), ("p50 ms", load.percentile(50)), ("p99 ms", load.percentile(99))])
+        .chain(load.busy().map(|busy| ("proxy's core busy %", busy)))
+        .chain(inspector)
+        .collect()
 }
 
 async fn new_names(contender: &Contender, round: usize, count: usize) -> anyhow::Result<Vec<Figure>> {
     let names: Vec<_> = (0..count).map(|name| format!("n{round}-{name}.{}", crate::HOST)).collect();
     let cold = load::names(contender, &names).await?;
     let warm = load::names(contender, &names).await?;
-    let cpu = cold.cpu_per_request().map(|cpu| ("CPU µs/name", cpu));
-    let rest = [("first, p50 ms", cold.percentile(50)), ("again, p50 ms", warm.percentile(50))];
-    Ok(cpu.into_iter().chain(rest).collect())
-}
-
-enum Direction {
-    Down,
-    Up,
+    let figures = [
+        cold.cpu_per_request().map(|cpu| ("CPU µs/name", cpu)),
+        Some(("first, p50 ms", cold.percentile(50))),
+        Some(("first, p99 ms", cold.percentile(99))),
+        warm.cpu_per_request().map(|cpu| ("again, CPU µs", cpu)),
+        Some(("again, p50 ms", warm.percentile(50))),
+    ];
+    Ok(figures.into_iter().flatten().collect())
 }
 
 async fn bulk(contender: &Contender, mib: u64, direction: Direction) -> anyhow::Result<Vec<Figure>> {
     contender.forget_peak()?;
     let before = contender.resident()?;
-    let load = match direction {
-        Direction::Down => load::download(contender, mib << 20).await?,
-        Direction::Up => load::upload(contender, mib << 20).await?,
-    };
+    let load = load::once(contender, direction.of(mib)).await?;
     let growth = contender.peak()?.zip(before).map(|(peak, before)| peak.saturating_sub(before) as f64 / MIB);
     let cpu = load.cpu.map(|cpu| ("CPU s/GiB", cpu.as_secs_f64() * 1024.0 / mib as f64));
     let rate = ("MiB/s", mib as f64 / load.wall.as_secs_f64());
-    Ok(cpu.into_iter().chain([rate]).chain(growth.map(|growth| ("peak growth MiB", growth))).collect())
+    let busy = load.busy().map(|busy| ("proxy's core busy %", busy));
+    Ok(cpu.into_iter().chain([rate]).chain(busy).chain(growth.map(|growth| ("peak growth MiB", growth))).collect())
 }

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+};
 use rustls::{
     CipherSuite, ClientConfig, RootCertStore,
     crypto::{CryptoProvider, ring},
@@ -23,6 +25,8 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        // Another name than its leaves have, or they look self-signed.
+        params.distinguished_name.push(DnType::CommonName, "the benchmark's authority");
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
         let key = KeyPair::generate()?;
         let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
@@ -35,10 +39,18 @@ impl Authority {
     }
 
     pub fn leaf(&self, names: &[&str]) -> anyhow::Result<Arc<CertifiedKey>> {
+        Ok(Arc::new(CertifiedKey::new(vec![self.sign(names)?.der().clone()], self.signer.clone())))
+    }
+
+    /// Such a leaf, and its key, for a server that reads files.
+    pub fn leaf_pem(&self, names: &[&str]) -> anyhow::Result<(String, String)> {
+        Ok((self.sign(names)?.pem(), self.key.serialize_pem()))
+    }
+
+    fn sign(&self, names: &[&str]) -> anyhow::Result<Certificate> {
         let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
         params.use_authority_key_identifier_extension = true;
-        let leaf = params.signed_by(&self.key, &self.issuer)?;
-        Ok(Arc::new(CertifiedKey::new(vec![leaf.der().clone()], self.signer.clone())))
+        Ok(params.signed_by(&self.key, &self.issuer)?)
     }
 }
 

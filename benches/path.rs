@@ -1,0 +1,167 @@
+//! Steps of the request path, one by one: `cargo bench -p benches --bench path`. What a step costs here it costs every
+//! request; what all of them cost together, with the network, `make bench` tells.
+#![allow(clippy::unwrap_used, reason = "a benchmark's own material is right, or there is nothing to measure")]
+
+use std::{collections::BTreeMap, hint::black_box, sync::Arc};
+
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use egress_proxy::{
+    credentials::{Credential, SecretStore},
+    files, hop_by_hop,
+    mask::Mask,
+    policy::{Defaults, Judged, Policy, ScanRules},
+    scan::{Exemptions, Scanner},
+    tls::{
+        self,
+        leaves::{Leaves, Listing},
+    },
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, uri::PathAndQuery};
+use shared::{
+    authority::Authority,
+    issuer::CertificateAuthority,
+    routes::{InspectMode, ScanMode, Scheme},
+};
+use time::{Duration, OffsetDateTime};
+
+criterion_group!(path, judge, guard, scan_head, rewrite_head, mint, mask);
+criterion_main!(path);
+
+/// The table's verdict over one request, among fifty routes.
+fn judge(criterion: &mut Criterion) {
+    let (policy, request) = (policy(), Request::new());
+    criterion.bench_function("judge", |bencher| {
+        bencher.iter(|| policy.request(black_box(request.judged())).unwrap());
+    });
+}
+
+/// The search of a head for credentials and stand-ins.
+fn guard(criterion: &mut Criterion) {
+    let (policy, request) = (policy(), Request::new());
+    criterion.bench_function("guard a head", |bencher| {
+        bencher.iter(|| policy.check_credentials(black_box(request.judged())).unwrap());
+    });
+}
+
+/// The scan of a head for secrets.
+fn scan_head(criterion: &mut Criterion) {
+    let (scanner, request, none) = (Scanner::builtin(), Request::new(), Exemptions::default());
+    let host = request.authority.host.to_bare_string();
+    criterion.bench_function("scan a head", |bencher| {
+        bencher.iter(|| {
+            scanner.head(&request.method, &host, request.target.as_str(), black_box(&request.fields), &none).unwrap();
+        });
+    });
+}
+
+/// What is done to a head before it goes on: strip, strip hop by hop, inject.
+fn rewrite_head(criterion: &mut Criterion) {
+    let (policy, request) = (policy(), Request::new());
+    let permit = policy.request(request.judged()).unwrap();
+    let credential = permit.credential().unwrap().unwrap();
+    criterion.bench_function("rewrite a head", |bencher| {
+        bencher.iter_batched(
+            || HeaderMap::clone(&request.fields),
+            |mut fields| {
+                permit.table().strip.strip(&mut fields, &permit.route().keep);
+                hop_by_hop::strip(&mut fields);
+                credential.inject(&mut fields);
+                fields
+            },
+            BatchSize::SmallInput,
+        );
+    });
+}
+
+/// A leaf for a new name.
+fn mint(criterion: &mut Criterion) {
+    let authority = CertificateAuthority::create(OffsetDateTime::now_utc(), Duration::days(1)).unwrap();
+    let leaves = Leaves::new(authority, &tls::provider()).unwrap();
+    let mut names = (0_u64..).map(|number| format!("n{number}.bench.example:443").parse::<Authority>().unwrap().host);
+    criterion.bench_function("mint a leaf", |bencher| {
+        bencher.iter_batched(
+            || names.next().unwrap(),
+            |host| leaves.config(&host, Listing::Listed).unwrap(),
+            BatchSize::SmallInput,
+        );
+    });
+}
+
+/// The search of an answer for the injected value, in chunks as they are read.
+fn mask(criterion: &mut Criterion) {
+    let routes = files::parse_routes(&table(), "bench").unwrap();
+    let auth = routes.iter().find_map(|route| route.auth.as_ref()).unwrap();
+    let credential = Credential::resolve(auth, &store()).unwrap();
+    let text: Bytes = include_bytes!("path.rs").iter().copied().cycle().take(64 << 10).collect();
+    let mut group = criterion.benchmark_group("mask");
+    for (name, length) in [("a small answer", 64), ("64 KiB", text.len())] {
+        let chunk = text.slice(..length);
+        group.throughput(Throughput::Bytes(length as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let mut mask = Mask::new(&credential);
+                let pushed = mask.push(black_box(chunk.clone())).unwrap();
+                (pushed, mask.finish())
+            });
+        });
+    }
+    group.finish();
+}
+
+/// A request as an API client sends it.
+struct Request {
+    authority: Arc<Authority>,
+    method: Method,
+    target: PathAndQuery,
+    fields: Arc<HeaderMap>,
+}
+
+impl Request {
+    fn new() -> Self {
+        let mut fields = HeaderMap::new();
+        for (name, value) in [
+            ("host", "api.bench.example"),
+            ("user-agent", "bench/1.0 (linux; x64)"),
+            ("accept", "application/json"),
+            ("accept-encoding", "gzip, br"),
+            ("content-type", "application/json"),
+            ("connection", "keep-alive"),
+            ("authorization", "Bearer of-the-client-itself"),
+            ("x-api-version", "2026-01-01"),
+        ] {
+            fields.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        Self {
+            authority: Arc::new("api.bench.example:443".parse().unwrap()),
+            method: Method::GET,
+            target: PathAndQuery::from_static("/v1/projects/42/messages?limit=20&after=msg_01"),
+            fields: Arc::new(fields),
+        }
+    }
+
+    fn judged(&self) -> Judged<'_> {
+        let Self { authority, method, target, fields } = self;
+        Judged { scheme: Scheme::Https, authority, method, target, fields }
+    }
+}
+
+fn policy() -> Policy {
+    let routes = files::parse_routes(&table(), "bench").unwrap();
+    let defaults = Defaults { inspect: InspectMode::Off, scan: ScanMode::Block };
+    Policy::new(routes, &store(), &ScanRules::default(), defaults).unwrap()
+}
+
+fn store() -> SecretStore {
+    let mut store = SecretStore::default();
+    store.replace(BTreeMap::from([("TOKEN".to_owned(), "a-credential-of-the-benchmark-0001".to_owned())]));
+    store
+}
+
+fn table() -> String {
+    let others: String = (0..49).map(|number| format!("  - host: h{number}.bench.example\n")).collect();
+    format!(
+        "routes:\n  - {{host: api.bench.example, path_allowlist: [/v1/, /v2/], auth: {{scheme: Bearer, token_env: \
+         TOKEN}}}}\n{others}"
+    )
+}
