@@ -1,11 +1,12 @@
 //! One client connection to the outer face: reads the request target and picks tunnel or exchange.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use shared::{record::Outcome, routes::Scheme};
+use thiserror::Error;
 use tokio::net::TcpStream;
 
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     discretion,
     error::ExchangeError,
     exchange::{self, Origin},
+    pace::{Attended, Heard, Pace, Patience, Quiet},
     proxy::Proxy,
     record::{Recording, TunnelRecording},
     relay::ClientBody,
@@ -21,28 +23,27 @@ use crate::{
     tunnel,
 };
 
-/// How long a client may take to send a head, and may idle between two.
-pub const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
-/// The most that a head may take, in bytes; larger ones are answered 431 by the HTTP library.
-pub const MAX_HEAD: usize = 64 * 1024;
-
-/// Serves a connection until its client is done or the proxy drains.
+/// Serves a connection until its client is done or quiet for too long, or the proxy drains.
 pub async fn serve(proxy: Arc<Proxy>, stream: TcpStream, seat: Seat, shutdown: Shutdown) {
+    let pace = Pace::new(Quiet::Head);
     let service = {
-        let (proxy, shutdown) = (proxy.clone(), shutdown.clone());
+        let (proxy, shutdown, pace) = (proxy.clone(), shutdown.clone(), pace.clone());
         service_fn(move |request| {
-            let (proxy, seat, shutdown) = (proxy.clone(), seat.clone(), shutdown.clone());
-            async move { Ok::<_, std::convert::Infallible>(answer(&proxy, request, seat, shutdown).await) }
+            let (proxy, seat, shutdown, under_way) = (proxy.clone(), seat.clone(), shutdown.clone(), pace.begin());
+            async move {
+                let response = answer(&proxy, request, seat, shutdown).await;
+                Ok::<_, std::convert::Infallible>(response.map(|body| Attended { body, under_way }))
+            }
         })
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_header_size(MAX_HEAD)
+        .header_read_timeout(None)
+        .max_header_size(proxy.limits.head_bytes as usize)
         .max_headers(512)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Heard::new(stream, pace.clone())), service)
         .with_upgrades();
-    if let Err(error) = until_done(connection, shutdown).await {
+    if let Err(error) = until_quiet(connection, shutdown, &pace, proxy.limits.patience).await {
         record_unreadable(&proxy, &error).await;
     }
 }
@@ -101,6 +102,43 @@ where
     connection.await
 }
 
+/// The same, and to the end of our patience with a client that is quiet.
+pub async fn until_quiet<C>(
+    connection: C,
+    mut shutdown: Shutdown,
+    pace: &Pace,
+    patience: Patience,
+) -> Result<(), ConnectionError>
+where
+    C: Future<Output = hyper::Result<()>> + Graceful,
+{
+    let mut connection = Box::pin(connection);
+    let quiet = tokio::select! {
+        done = connection.as_mut() => return Ok(done?),
+        _ = shutdown.wait_for(|draining| *draining) => None,
+        quiet = pace.exhausted(patience) => Some(quiet),
+    };
+    // Nothing is under way: what is dropped is a request that has not begun.
+    if quiet == Some(Quiet::Head) {
+        return Err(ConnectionError::SlowHead);
+    }
+    connection.as_mut().begin_graceful();
+    match (connection.await, quiet) {
+        // A client that leaves while an idle connection is closed has missed nothing.
+        (Ok(()), _) | (Err(_), Some(Quiet::Idle)) => Ok(()),
+        (Err(error), _) => Err(error.into()),
+    }
+}
+
+/// Why a connection ended before its client was done.
+#[derive(Debug, Error)]
+pub enum ConnectionError {
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+    #[error("the client did not send the head of a request in time")]
+    SlowHead,
+}
+
 /// Connections that can be told to finish.
 pub trait Graceful {
     fn begin_graceful(self: std::pin::Pin<&mut Self>);
@@ -133,18 +171,20 @@ where
     }
 }
 
-/// Bytes that the HTTP library could not read as a request were answered and the connection closed by it; the record is
-/// ours.
-async fn record_unreadable(proxy: &Proxy, error: &hyper::Error) {
-    if !error.is_parse() {
-        return;
-    }
+/// Bytes that the HTTP library could not read as a request were answered and the connection closed by it, and a head that
+/// does not come to its end is not answered at all; the record is ours.
+async fn record_unreadable(proxy: &Proxy, error: &ConnectionError) {
+    let token = match error {
+        ConnectionError::Http(error) if error.is_parse() => "http_protocol",
+        ConnectionError::Http(_) => return,
+        ConnectionError::SlowHead => "head_slow",
+    };
     let Ok(room) = proxy.journal.room().await else { return };
     let recording = Recording::begin(room, http::Method::default(), Scheme::Http, http::Version::HTTP_11, None);
     recording.note(|draft| {
         draft.outcome = Outcome::Denied;
         draft.by = Some("egress-proxy");
-        draft.error = Some("http_protocol");
+        draft.error = Some(token);
         draft.reason = Some(respond::chain(error));
     });
 }

@@ -29,8 +29,6 @@ use crate::{
     scan::stream::{ScanError, Scanned},
 };
 
-/// How long a client may be silent while its content is collected.
-const COLLECT_IDLE: Duration = Duration::from_secs(60);
 /// How long collecting may take in all.
 const COLLECT_TOTAL: Duration = Duration::from_secs(600);
 
@@ -107,14 +105,14 @@ impl Collected {
     /// Reads content to its end.
     ///
     /// # Errors
-    /// More than `limit` bytes, a client that is too slow or leaves, or trailers that may not be sent.
-    pub async fn read(mut body: Received, limit: usize) -> Result<Self, ExchangeError> {
+    /// More than `limit` bytes, a client that is silent for too long or leaves, or trailers that may not be sent.
+    pub async fn read(mut body: Received, limit: usize, silence: Duration) -> Result<Self, ExchangeError> {
         let mut collected = Self::default();
         let stop = body.stop();
         let mut length = 0;
         let deadline = Instant::now() + COLLECT_TOTAL;
         loop {
-            let next = timeout_at(deadline.min(Instant::now() + COLLECT_IDLE), body.frame()).await;
+            let next = timeout_at(deadline.min(Instant::now() + silence), body.frame()).await;
             let Some(frame) = next.map_err(|_| ExchangeError::Slow)? else { return Ok(collected) };
             match frame.map_err(|_| stop.take().unwrap_or(ExchangeError::Slow))?.into_data() {
                 Ok(chunk) => {

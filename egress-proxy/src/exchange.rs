@@ -270,8 +270,8 @@ async fn judge_content(
         return Ok((content, None));
     }
     let collected = match inspection {
-        Some(inspection) => inspection.collect(received, length).await?,
-        None => Collected::read(received, proxy.limits.scan_buffer).await?,
+        Some(inspection) => inspection.collect(received, length, proxy.limits.content_silence).await?,
+        None => Collected::read(received, proxy.limits.scan_buffer, proxy.limits.content_silence).await?,
     };
     if permit.scan() != ScanMode::Off {
         let scanned = scan_collected(permit, &head.headers, &collected);

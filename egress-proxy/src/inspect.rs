@@ -96,7 +96,12 @@ impl Inspection {
     ///
     /// # Errors
     /// The content is too large or too slow, or there is no room for it.
-    pub async fn collect(&self, received: Received, length: Option<u64>) -> Result<Collected, ExchangeError> {
+    pub async fn collect(
+        &self,
+        received: Received,
+        length: Option<u64>,
+        silence: Duration,
+    ) -> Result<Collected, ExchangeError> {
         let reserve = match length {
             Some(length) => usize::try_from(length).unwrap_or(usize::MAX),
             None => MAX_CONTENT,
@@ -105,7 +110,7 @@ impl Inspection {
             return Err(ExchangeError::ContentTooLarge { limit: MAX_CONTENT });
         }
         let mut reservation = self.reserve(reserve).await?;
-        let collected = Collected::read(received, MAX_CONTENT).await?;
+        let collected = Collected::read(received, MAX_CONTENT, silence).await?;
         // What was not needed goes back; the rest when the content does.
         let surplus = reservation.num_permits().saturating_sub(collected.remaining().div_ceil(UNIT));
         drop(reservation.split(surplus));

@@ -17,18 +17,20 @@ use crate::{
     tls::leaves::{Leaves, MintError},
 };
 
-/// How long a client may take over its handshake.
-const HANDSHAKE: Duration = Duration::from_secs(15);
-
-/// Completes the handshake.
+/// Completes the handshake within `limit`.
 ///
 /// # Errors
 /// The client speaks no TLS, names another host, does not trust the leaf, or is too slow.
-pub async fn intercept<S>(leaves: &Leaves, permit: &ConnectPermit, stream: S) -> Result<TlsStream<S>, InterceptError>
+pub async fn intercept<S>(
+    leaves: &Leaves,
+    permit: &ConnectPermit,
+    stream: S,
+    limit: Duration,
+) -> Result<TlsStream<S>, InterceptError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    timeout(HANDSHAKE, handshake(leaves, permit, stream)).await.map_err(|_| InterceptError::Timeout)?
+    timeout(limit, handshake(leaves, permit, stream)).await.map_err(|_| InterceptError::Timeout)?
 }
 
 async fn handshake<S>(leaves: &Leaves, permit: &ConnectPermit, stream: S) -> Result<TlsStream<S>, InterceptError>

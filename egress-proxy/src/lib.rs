@@ -21,6 +21,7 @@ pub mod live;
 pub mod mask;
 pub mod metrics;
 pub mod own_fields;
+pub mod pace;
 pub mod policy;
 pub mod proxy;
 pub mod record;

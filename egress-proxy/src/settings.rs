@@ -1,19 +1,19 @@
 //! What an operator can set, resolved from flags and environment into what the proxy is built from.
 
+mod limits;
 mod log;
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     path::PathBuf,
     str::FromStr,
-    time::Duration,
 };
 
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use thiserror::Error;
 
-pub use self::log::LogArgs;
+pub use self::{limits::LimitArgs, log::LogArgs};
 
 /// Run the proxy until SIGTERM or SIGINT.
 #[derive(Clone, Debug, Args)]
@@ -43,73 +43,54 @@ pub struct RunArgs {
     pub stdin: bool,
 
     /// How origins are reached: `direct`.
-    #[arg(long, value_name = "HOP", default_value = "direct")]
+    #[arg(long, value_name = "HOP", default_value = "direct", help_heading = "Origins")]
     pub upstream: Upstream,
 
     /// Further root certificates for origins, PEM. Repeatable.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Origins")]
     pub upstream_ca: Vec<PathBuf>,
 
     /// Opens a range of private addresses for origins. Repeatable.
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long, value_name = "CIDR", help_heading = "Origins")]
     pub allow_upstream_cidr: Vec<IpNet>,
 
     /// Ask this inspector (pipelock) about every request: `http://HOST:PORT`.
-    #[arg(long, value_name = "URL", requires = "inspect_listen")]
+    #[arg(long, value_name = "URL", requires = "inspect_listen", help_heading = "Inspection")]
     pub inspect: Option<InspectorUrl>,
 
     /// Where the inspector brings exchanges back (the inner face): `IP:PORT` or `CIDR:PORT`.
-    #[arg(long, value_name = "ADDR", requires = "inspect")]
+    #[arg(long, value_name = "ADDR", requires = "inspect", help_heading = "Inspection")]
     pub inspect_listen: Option<ListenAddress>,
 
     /// The inner face as the inspector dials it, if not the listen address.
-    #[arg(long, value_name = "HOST:PORT", requires = "inspect")]
+    #[arg(long, value_name = "HOST:PORT", requires = "inspect", help_heading = "Inspection")]
     pub inspect_return: Option<String>,
 
     /// How far an exchange goes through the inspector.
-    #[arg(long, value_name = "MODE", default_value = "request", requires = "inspect")]
+    #[arg(long, value_name = "MODE", default_value = "request", requires = "inspect", help_heading = "Inspection")]
     pub inspect_mode: InspectModeArg,
 
     /// What the inspector's log calls this proxy.
-    #[arg(long, value_name = "NAME", default_value = "bottle", requires = "inspect")]
+    #[arg(long, value_name = "NAME", default_value = "bottle", requires = "inspect", help_heading = "Inspection")]
     pub inspect_agent: String,
 
     /// What a finding of the built-in scan does.
-    #[arg(long, value_name = "MODE", default_value = "block")]
+    #[arg(long, value_name = "MODE", default_value = "block", help_heading = "Scan")]
     pub scan: ScanModeArg,
 
     /// A rules file of your own for the scan, in gitleaks' format.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Scan")]
     pub scan_rules: Option<PathBuf>,
-
-    /// Content up to this many bytes is scanned whole before anything is dialled.
-    #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024)]
-    pub scan_buffer: usize,
 
     /// Where `/healthz`, `/readyz`, `/metrics` and `/records` are served.
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<SocketAddr>,
 
-    /// How long exchanges under way may take to finish after SIGTERM, in seconds.
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub drain_seconds: u64,
-
-    /// How long an origin may take to accept a connection, in seconds.
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub connect_timeout: u64,
-
-    /// Client connections at a time.
-    #[arg(long, value_name = "N", default_value_t = 4096)]
-    pub max_connections: usize,
-
     #[command(flatten)]
     pub log: LogArgs,
-}
 
-impl RunArgs {
-    pub fn drain(&self) -> Duration {
-        Duration::from_secs(self.drain_seconds)
-    }
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]

@@ -25,18 +25,17 @@ use tokio_rustls::server::TlsStream;
 
 use crate::{
     accept::{Seat, Shutdown},
-    connection::{HEAD_TIMEOUT, MAX_HEAD, until_done},
+    connection::{ConnectionError, until_quiet},
     discretion,
     exchange::{self, Origin},
     intercept::intercept,
+    pace::{Attended, Heard, Pace, Quiet},
     policy::ConnectPermit,
     proxy::Proxy,
     record::TunnelRecording,
     respond,
 };
 
-/// Streams that one h2 connection may have open.
-const MAX_STREAMS: u32 = 256;
 /// Flow-control windows toward clients, in bytes: what one upload, and all on a connection, may have under way.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1 << 20;
@@ -55,13 +54,13 @@ pub async fn serve(
         Err(error) => return recording.fail(Outcome::Aborted, "connection_terminated", error.to_string()),
     };
     // The bare socket where there is one: every layer between costs on every read and write.
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
+    match upgraded.downcast::<TokioIo<Heard<TcpStream>>>() {
         Ok(parts) if parts.read_buf.is_empty() => {
-            run(&proxy, &permit, parts.io.into_inner(), recording, seat, shutdown).await;
+            run(&proxy, &permit, parts.io.into_inner().into_inner(), recording, seat, shutdown).await;
         }
         Ok(parts) => {
             // The client did not wait for the 200 and has sent its ClientHello already.
-            let (read, write) = parts.io.into_inner().into_split();
+            let (read, write) = parts.io.into_inner().into_inner().into_split();
             let stream = join(Cursor::new(parts.read_buf).chain(read), write);
             run(&proxy, &permit, stream, recording, seat, shutdown).await;
         }
@@ -80,7 +79,7 @@ async fn run<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     // What only the handshake needs is not kept for as long as the tunnel lives.
-    let stream = match Box::pin(intercept(&proxy.leaves, permit, stream)).await {
+    let stream = match Box::pin(intercept(&proxy.leaves, permit, stream, proxy.limits.handshake)).await {
         Ok(stream) => Box::new(stream),
         Err(error) => {
             let reason = respond::chain(&error);
@@ -95,7 +94,10 @@ async fn run<S>(
     let origin = Origin::Tunnel(permit.authority().clone(), recording.id, seat);
     match speak(proxy, origin, stream, protocol, recording.counter(), shutdown).await {
         Ok(()) => recording.outcome = Outcome::Completed,
-        Err(error) => recording.fail(Outcome::Aborted, "http_protocol", respond::chain(&error)),
+        Err(error @ ConnectionError::SlowHead) => recording.fail(Outcome::Denied, "head_slow", error.to_string()),
+        Err(ConnectionError::Http(error)) => {
+            recording.fail(Outcome::Aborted, "http_protocol", respond::chain(&error));
+        }
     }
 }
 
@@ -106,37 +108,42 @@ async fn speak<S>(
     protocol: &str,
     exchanges: Arc<AtomicU64>,
     shutdown: watch::Receiver<bool>,
-) -> hyper::Result<()>
+) -> Result<(), ConnectionError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let origin = Arc::new(origin);
+    // A session of h2 may be opened long before it is used.
+    let pace = Pace::new(if protocol == "h2" { Quiet::Idle } else { Quiet::Head });
     let service = {
-        let proxy = proxy.clone();
+        let (proxy, pace) = (proxy.clone(), pace.clone());
         service_fn(move |request| {
             exchanges.fetch_add(1, Ordering::Relaxed);
-            let (proxy, origin) = (proxy.clone(), origin.clone());
+            let (proxy, origin, under_way) = (proxy.clone(), origin.clone(), pace.begin());
             // An exchange is some thousand bytes while it lives; a connection between two of them keeps none.
-            Box::pin(async move { Ok::<_, std::convert::Infallible>(exchange::serve(&proxy, &origin, request).await) })
+            Box::pin(async move {
+                let response = exchange::serve(&proxy, &origin, request).await;
+                Ok::<_, std::convert::Infallible>(response.map(|body| Attended { body, under_way }))
+            })
         })
     };
-    let stream = TokioIo::new(stream);
+    let limits = proxy.limits;
     if protocol == "h2" {
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .max_concurrent_streams(MAX_STREAMS)
+            .max_concurrent_streams(limits.streams)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(MAX_HEAD as u32)
-            .serve_connection(stream, service);
-        return until_done(connection, shutdown).await;
+            .max_header_list_size(limits.head_bytes)
+            .serve_connection(TokioIo::new(stream), service);
+        return until_quiet(connection, shutdown, &pace, limits.patience).await;
     }
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_header_size(MAX_HEAD)
+        .header_read_timeout(None)
+        .max_header_size(limits.head_bytes as usize)
         .max_headers(512)
-        .serve_connection(stream, service)
+        .serve_connection(TokioIo::new(Heard::new(stream, pace.clone())), service)
         .with_upgrades();
-    until_done(connection, shutdown).await
+    until_quiet(connection, shutdown, &pace, limits.patience).await
 }

@@ -9,6 +9,7 @@ mod echo_guard;
 mod framing;
 mod git;
 mod granting;
+mod limits;
 mod malformed;
 mod next_hop;
 mod operation;

@@ -27,7 +27,7 @@ use crate::{
     forward::NextHops,
     inspect::{self, Inspection, InspectorAddress},
     policy::{Defaults, Policy, ScanRules},
-    proxy::{Limits, Proxy},
+    proxy::Proxy,
     record::Journal,
     reload::Source,
     settings::{InspectModeArg, RunArgs, ScanModeArg, SettingsError},
@@ -87,7 +87,7 @@ async fn serve(args: &RunArgs, journal: Journal, events: Events) -> anyhow::Resu
     for listener in [Some(&listener), inner.as_ref(), admin.as_ref()].into_iter().flatten() {
         addresses.own.push(listener.local_addr()?);
     }
-    let dialer = Dialer::new(addresses, Duration::from_secs(args.connect_timeout));
+    let dialer = Dialer::new(addresses, args.limits.connect_timeout);
     let fingerprint = authority.fingerprint();
     let proxy = Arc::new(Proxy {
         policy,
@@ -96,7 +96,7 @@ async fn serve(args: &RunArgs, journal: Journal, events: Events) -> anyhow::Resu
         next_hops: NextHops::new(dialer, Anchors::new(provider, &args.upstream_ca)?),
         inspection: inspection(args, inner.as_ref())?,
         journal,
-        limits: Limits { connections: args.max_connections, scan_buffer: args.scan_buffer },
+        limits: args.limits.limits(),
         tasks: Default::default(),
         readiness: Default::default(),
     });
@@ -123,11 +123,11 @@ async fn serve(args: &RunArgs, journal: Journal, events: Events) -> anyhow::Resu
 
     watch_for_changes(&proxy, &mut source, documents, signals, events).await?;
 
-    events.tell("proxy.draining", &[("seconds", json!(args.drain_seconds))]);
+    events.tell("proxy.draining", &[("seconds", json!(args.limits.drain_seconds))]);
     stop.send_replace(true);
     accepting.await?;
     proxy.tasks.close();
-    let drained = timeout(args.drain(), proxy.tasks.wait()).await.is_ok();
+    let drained = timeout(args.limits.drain(), proxy.tasks.wait()).await.is_ok();
     events.tell("proxy.stopped", &[("drained", json!(drained))]);
     Ok(())
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     accept::{self, Shutdown},
-    connection::{MAX_HEAD, until_done},
+    connection::until_done,
     proxy::Proxy,
     record::Recording,
 };
@@ -37,7 +37,7 @@ pub async fn serve(proxy: Arc<Proxy>, waiting: Arc<Waiting>, listener: TcpListen
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(IDLE)
-                .max_header_size(4 * MAX_HEAD)
+                .max_header_size(4 * proxy.limits.head_bytes as usize)
                 .max_headers(600)
                 .serve_connection(TokioIo::new(stream), service)
                 .with_upgrades();
