@@ -3,7 +3,9 @@
 mod ca;
 mod check;
 mod healthcheck;
+mod learn;
 mod records;
+mod replay;
 mod routes;
 mod run;
 
@@ -22,7 +24,7 @@ use crate::{
 /// A forward proxy that ends the client's TLS, grants what its route table says, scans what leaves and adds credentials
 /// that its clients never see.
 ///
-/// Exit codes: 0 done, allowed, nothing found; 2 wrong usage; 3 refused (`check`) or found (`scan`); 125 it could not be done.
+/// Exit codes: 0 done, allowed, nothing found; 2 wrong usage; 3 refused (`check`), found (`scan`) or changed (`replay`); 125 it could not be done.
 #[derive(Debug, Parser)]
 #[command(name = "egress-proxy", version, max_term_width = 100)]
 struct Cli {
@@ -44,6 +46,10 @@ enum Verb {
     /// Validate a route table, or print its JSON Schema.
     #[command(subcommand)]
     Routes(routes::RoutesVerb),
+    /// Judge recorded traffic again, by another table: what would change.
+    Replay(replay::ReplayArgs),
+    /// Propose the smallest table that grants what was recorded.
+    Learn(learn::LearnArgs),
     /// Print the schema of records.
     #[command(subcommand)]
     Records(records::RecordsVerb),
@@ -66,6 +72,8 @@ pub fn main() -> ExitCode {
         Verb::Scan(args) => scan(&args, &mut std::io::stdin().lock(), &mut out).map_err(Into::into),
         Verb::Ca(verb) => ca::run(&verb, &mut out),
         Verb::Routes(verb) => routes::run(&verb, &mut out),
+        Verb::Replay(args) => replay::run(&args, &mut std::io::stdin().lock(), &mut out),
+        Verb::Learn(args) => learn::run(&args, &mut std::io::stdin().lock(), &mut out),
         Verb::Records(verb) => records::run(&verb, &mut out),
         Verb::Healthcheck(args) => healthcheck::run(&args),
     };

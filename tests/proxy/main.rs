@@ -5,6 +5,7 @@
 mod addresses;
 mod authority;
 mod credentials;
+mod debugging;
 mod echo_guard;
 mod framing;
 mod git;

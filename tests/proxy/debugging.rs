@@ -1,0 +1,89 @@
+//! What is done with records afterwards: a table is proposed from them, and another one tried on them.
+
+use harness::client::post;
+use harness::programs::{Program, Ran};
+use harness::proxy::Setup;
+use serde_json::Value;
+
+use crate::{AWS_KEY, Stage};
+
+/// The exit code of a verb that did its work and says that something changes.
+const CHANGED: i32 = 3;
+
+#[tokio::test]
+async fn the_table_that_is_learned_grants_what_was_seen_and_nothing_else() {
+    let (records, files) = recorded().await;
+    let learned = verb(&["learn", &files.path("log")]).await;
+    let table = learned.output();
+    assert!(table.contains("api.localhost") && !table.contains(AWS_KEY) && !table.contains("/denied"), "{table}");
+    files.write("learned.yaml", table);
+    verb(&["routes", "validate", "--routes", &files.path("learned.yaml")]).await.output();
+    let replayed = verb(&["replay", &files.path("log"), "--routes", &files.path("learned.yaml")]).await;
+    assert!(replayed.output().contains("as before, 0 changed"), "{}\n{records}", replayed.stdout);
+    for (method, path, code) in
+        [("GET", "/echo/1", 0), ("DELETE", "/echo/1", 3), ("GET", "/echo", 3), ("GET", "/echo/2", 3)]
+    {
+        let url = format!("https://api.localhost:{}{path}", port(&records));
+        let checked = verb(&["check", "--routes", &files.path("learned.yaml"), method, &url]).await;
+        assert_eq!(checked.code, Some(code), "{method} {path}: {}\n{table}", checked.stdout);
+    }
+    let wider = verb(&["learn", "--refused", &files.path("log")]).await;
+    assert!(wider.output().contains("/denied"), "{}", wider.stdout);
+}
+
+#[tokio::test]
+async fn another_table_is_tried_on_what_was_recorded() {
+    let (records, files) = recorded().await;
+    let port = port(&records);
+    files.write(
+        "other.yaml",
+        &format!("routes:\n  - {{host: api.localhost, ports: [{port}], path_allowlist: [/denied]}}\n"),
+    );
+    let args = ["replay", &files.path("log"), "--routes", &files.path("other.yaml")];
+    let replayed = verb(&args).await;
+    assert_eq!(replayed.code, Some(CHANGED), "{}", replayed.stderr);
+    for line in [
+        format!("refused now: GET https://api.localhost:{port}/echo/1 (2 times): no rule of route"),
+        format!("refused now: POST https://api.localhost:{port}/echo/x: no rule of route"),
+        format!("allowed now: GET https://api.localhost:{port}/denied: route `api.localhost`"),
+        "0 as before, 4 changed, 1 that no table decides about".to_owned(),
+    ] {
+        assert!(replayed.stdout.contains(&line), "no `{line}` in {}", replayed.stdout);
+    }
+    let replayed = verb(&[&args[..], &["--json"]].concat()).await;
+    let said: Value = serde_json::from_str(&replayed.stdout).expect("JSON");
+    assert_eq!((&said["refused"][0]["count"], &said["allowed"][0]["path"]), (&2.into(), &"/denied".into()), "{said}");
+}
+
+#[tokio::test]
+async fn what_is_no_record_is_named_with_its_line() {
+    let files = Setup::bare();
+    files.write("log", "\nno record\n");
+    let ran = verb(&["learn", &files.path("log")]).await;
+    assert_eq!(ran.code, Some(125));
+    assert!(ran.stderr.contains("line 2 of") && ran.stderr.contains("no record"), "{}", ran.stderr);
+}
+
+/// Records of two granted requests to one path, one to another, a refused one and one with a secret.
+async fn recorded() -> (String, Setup) {
+    let stage = Stage::granting("path_allowlist: [/echo]").await;
+    for _ in 0..2 {
+        stage.client().get(&stage.url("/echo/1?question")).await.says(200, &[]);
+    }
+    stage.client().send(post(&stage.url("/echo/x"), "content")).await.says(200, &[]);
+    stage.client().get(&stage.url("/denied")).await.says(403, &[]);
+    stage.client().get(&stage.url(&format!("/echo/{AWS_KEY}"))).await.says(403, &[]);
+    let records = stage.proxy.stop().await.stdout;
+    let files = Setup::bare();
+    files.write("log", &records);
+    (records, files)
+}
+
+fn port(records: &str) -> u64 {
+    let record = records.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    record.filter_map(|record| record["port"].as_u64()).next().expect("an exchange")
+}
+
+async fn verb(args: &[&str]) -> Ran {
+    args.iter().fold(Program::tested("egress-proxy-under-test"), |program, arg| program.arg(*arg)).run().await
+}
