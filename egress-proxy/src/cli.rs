@@ -46,6 +46,9 @@ enum Verb {
     /// Validate a route table, or print its JSON Schema.
     #[command(subcommand)]
     Routes(routes::RoutesVerb),
+    /// Show exchanges in the terminal, as they are recorded.
+    #[cfg(feature = "watch")]
+    Watch(crate::watch::WatchArgs),
     /// Judge recorded traffic again, by another table: what would change.
     Replay(replay::ReplayArgs),
     /// Propose the smallest table that grants what was recorded.
@@ -72,6 +75,8 @@ pub fn main() -> ExitCode {
         Verb::Scan(args) => scan(&args, &mut std::io::stdin().lock(), &mut out).map_err(Into::into),
         Verb::Ca(verb) => ca::run(&verb, &mut out),
         Verb::Routes(verb) => routes::run(&verb, &mut out),
+        #[cfg(feature = "watch")]
+        Verb::Watch(args) => crate::watch::run(args.source()).map(|()| 0),
         Verb::Replay(args) => replay::run(&args, &mut std::io::stdin().lock(), &mut out),
         Verb::Learn(args) => learn::run(&args, &mut std::io::stdin().lock(), &mut out),
         Verb::Records(verb) => records::run(&verb, &mut out),

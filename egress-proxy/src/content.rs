@@ -212,7 +212,7 @@ impl Body for Received {
             Some(Ok(frame)) => frame,
         };
         if let Some(data) = frame.data_ref() {
-            self.recording.count_request(data.len());
+            self.recording.request_content(data);
             return Poll::Ready(Some(Ok(frame)));
         }
         Poll::Ready(match frame.into_trailers() {

@@ -110,6 +110,7 @@ async fn exchange(
     }
     proxy.policy.check_credentials(judged)?;
     recording.note(|draft| draft.target = Some(path_and_query.clone()));
+    recording.capture_request(&fields);
     check_authority(origin, &head)?;
     if is_introspection(authority) {
         return Ok(introspect(proxy, path_and_query.path(), recording));
@@ -365,6 +366,7 @@ pub fn answer_fields(fields: &mut HeaderMap, mask: Option<&Mask>, recording: &Re
     if let Some(mask) = mask {
         recording.count_masked(mask.fields(fields));
     }
+    recording.capture_response(fields);
 }
 
 fn is_introspection(authority: &Authority) -> bool {

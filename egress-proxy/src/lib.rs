@@ -36,6 +36,8 @@ pub mod tls;
 pub mod traffic;
 pub mod tunnel;
 pub mod upgrade;
+#[cfg(feature = "watch")]
+pub mod watch;
 pub mod websocket;
 
 pub use cli::main;

@@ -2,7 +2,9 @@
 //! its exchange is dropped, so no path loses one. A [`Journal`] takes them in order, bounded and lossless: an exchange
 //! begins only when there is room for its record, and none begins when records cannot be written any more.
 
+mod capture;
 mod feed;
+mod har;
 mod journal;
 mod log_file;
 pub mod pretty;
@@ -16,7 +18,7 @@ use std::{
     time::Instant,
 };
 
-use http::{Method, StatusCode, Version, uri::PathAndQuery};
+use http::{HeaderMap, Method, StatusCode, Version, uri::PathAndQuery};
 use shared::{
     authority::Authority,
     record::{ExchangeRecord, FindingRecord, Outcome, SCHEMA_VERSION, TunnelRecord, Verdict},
@@ -24,10 +26,13 @@ use shared::{
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
+use self::capture::Capture;
 use crate::scan::Finding;
 
 pub use self::{
+    capture::{Values, Wish},
     feed::{Heard, Subscription},
+    har::HarFile,
     journal::{Format, Journal, JournalClosed, Output, Room, Sink},
     log_file::{LogFile, Rotation},
 };
@@ -57,6 +62,8 @@ pub struct Recording {
     response_bytes: AtomicU64,
     masked: AtomicU64,
     draft: Mutex<Draft>,
+    /// Only where a HAR is written.
+    capture: Option<Box<Mutex<Capture>>>,
     room: Option<Room>,
 }
 
@@ -122,6 +129,7 @@ impl Recording {
             response_bytes: AtomicU64::new(0),
             masked: AtomicU64::new(0),
             draft: Mutex::new(draft),
+            capture: room.har().map(|wish| Box::new(Mutex::new(Capture::new(wish)))),
             room: Some(room),
         })
     }
@@ -129,6 +137,34 @@ impl Recording {
     /// Writes something down.
     pub fn note<T>(&self, write: impl FnOnce(&mut Draft) -> T) -> T {
         write(&mut self.draft.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Keeps the request's fields, where a HAR shows them.
+    pub fn capture_request(&self, fields: &Arc<HeaderMap>) {
+        self.capture(|capture| capture.request_fields = fields.clone());
+    }
+
+    /// Keeps the answer's fields, where a HAR shows them.
+    pub fn capture_response(&self, fields: &HeaderMap) {
+        self.capture(|capture| capture.response_fields = fields.clone());
+    }
+
+    /// Counts content from the client, and keeps its beginning where a HAR shows it.
+    pub fn request_content(&self, bytes: &[u8]) {
+        self.count_request(bytes.len());
+        self.capture(|capture| capture.request_content(bytes));
+    }
+
+    /// The same for content to the client.
+    pub fn response_content(&self, bytes: &[u8]) {
+        self.count_response(bytes.len());
+        self.capture(|capture| capture.response_content(bytes));
+    }
+
+    fn capture(&self, keep: impl FnOnce(&mut Capture)) {
+        if let Some(capture) = &self.capture {
+            keep(&mut capture.lock().unwrap_or_else(PoisonError::into_inner));
+        }
     }
 
     pub fn milliseconds(&self) -> f64 {
@@ -188,7 +224,14 @@ impl Drop for Recording {
             first_byte_ms: draft.first_byte_ms,
             total_ms: milliseconds(self.began),
         };
-        room.write_exchange(record);
+        let capture = self.capture.take().map(|capture| {
+            let mut capture = capture.into_inner().unwrap_or_else(PoisonError::into_inner);
+            capture.query = draft.target.as_ref().and_then(PathAndQuery::query).map(str::to_owned);
+            capture.injected =
+                draft.route.as_ref().and_then(|route| route.auth.as_ref()).map(|auth| auth.scheme.field());
+            capture
+        });
+        room.write_exchange(record, capture.as_ref());
     }
 }
 

@@ -112,7 +112,7 @@ impl Relay {
                 chunk
             }
         };
-        self.recording.count_response(chunk.len());
+        self.recording.response_content(&chunk);
         Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
     }
 
@@ -120,7 +120,7 @@ impl Relay {
     fn rest(&mut self) -> Option<Frame<Bytes>> {
         let held = self.mask.as_mut().map(Mask::finish).filter(|held| !held.is_empty());
         if let Some(held) = held {
-            self.recording.count_response(held.len());
+            self.recording.response_content(&held);
             return Some(Frame::data(held));
         }
         self.trailers.take().map(Frame::trailers)

@@ -2,7 +2,7 @@
 
 use harness::client::post;
 use harness::programs::{Program, Ran};
-use harness::proxy::Setup;
+use harness::proxy::{Setup, routes};
 use serde_json::Value;
 
 use crate::{AWS_KEY, Stage};
@@ -62,6 +62,22 @@ async fn what_is_no_record_is_named_with_its_line() {
     let ran = verb(&["learn", &files.path("log")]).await;
     assert_eq!(ran.code, Some(125));
     assert!(ran.stderr.contains("line 2 of") && ran.stderr.contains("no record"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn an_archive_is_replayed_with_its_fields() {
+    let files = Setup::bare();
+    let entry = |accept: &str| {
+        format!(
+            r#"{{"request": {{"method": "GET", "url": "https://a.example/x?y=1", "headers": [{{"name": "Accept", "value": "{accept}"}}]}}}}"#
+        )
+    };
+    files.write("a.har", &format!("{{\"log\": {{\"entries\": [{}, {}]}}}}", entry("text/html"), entry("text/plain")));
+    let rule = "matches: [{headers: [{name: accept, type: exact, value: text/html}]}]";
+    files.write("routes.yaml", &routes([&format!("host: a.example, {rule}")]));
+    let replayed = verb(&["replay", &files.path("a.har"), "--routes", &files.path("routes.yaml")]).await;
+    assert_eq!(replayed.code, Some(CHANGED), "{}", replayed.stderr);
+    assert!(replayed.stdout.contains("1 as before, 1 changed"), "{}", replayed.stdout);
 }
 
 /// Records of two granted requests to one path, one to another, a refused one and one with a secret.

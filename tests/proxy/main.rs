@@ -10,6 +10,7 @@ mod echo_guard;
 mod framing;
 mod git;
 mod granting;
+mod har;
 mod limits;
 mod malformed;
 mod next_hop;

@@ -38,7 +38,7 @@ use crate::{
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     forbid_core_dumps();
     let events = args.log.events();
-    let outputs = args.log.outputs().context("the log file cannot be written (`--log-file`)")?;
+    let outputs = args.log.outputs().context("the log cannot be written (`--log-file`, `--har`)")?;
     let (journal, writer) = Journal::start(outputs, args.log.colour(), events).context("failed to start the log")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start")?;
     let result = runtime.block_on(serve(args, journal.clone(), events));

@@ -18,7 +18,9 @@ use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
+    capture::{Capture, Wish},
     feed::{Feed, Subscription},
+    har::{self, HarFile},
     log_file::LogFile,
     pretty::{Colour, pretty},
 };
@@ -28,6 +30,8 @@ use crate::{events::Events, metrics::Metrics};
 const CAPACITY: usize = 16_384;
 /// How long the writer lets records gather: a wake-up and a write for each would cost an exchange more than its record.
 const GATHER: Duration = Duration::from_millis(1);
+/// Bytes of a HAR that wait to be written, about.
+const HAR_WAITING: usize = 64 << 20;
 /// The pause before a log that could not be written is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -37,6 +41,8 @@ const LINE: usize = 1024;
 /// How a record looks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Format {
+    /// An archive, with what a record does not have.
+    Har(Wish),
     Json,
     /// A line for people.
     Pretty,
@@ -51,6 +57,7 @@ pub struct Output {
 /// What records are written to.
 pub enum Sink {
     File(LogFile),
+    Har(HarFile),
     Stdout(Stdout),
 }
 
@@ -65,6 +72,7 @@ struct Shared {
     lines: Mutex<Lines>,
     wake: Condvar,
     failed: AtomicBool,
+    har: Option<Wish>,
     json: bool,
     pretty: Option<Colour>,
     feed: Feed,
@@ -74,6 +82,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Lines {
+    har: Vec<u8>,
     json: Vec<u8>,
     pretty: Vec<u8>,
     /// The room of all of them.
@@ -92,6 +101,10 @@ impl Journal {
             lines: Mutex::default(),
             wake: Condvar::new(),
             failed: AtomicBool::new(false),
+            har: outputs.iter().find_map(|output| match output.format {
+                Format::Har(wish) => Some(wish),
+                Format::Json | Format::Pretty => None,
+            }),
             json: writes(Format::Json),
             pretty: writes(Format::Pretty).then_some(colour),
             feed: Feed::default(),
@@ -145,8 +158,11 @@ impl Shared {
     }
 
     /// Puts the record into words before it takes the lock: no exchange waits for the words of another's.
-    fn push(&self, permit: OwnedSemaphorePermit, record: &Record<'_>) {
-        let (mut json, mut people) = (Vec::new(), Vec::new());
+    fn push(&self, permit: OwnedSemaphorePermit, record: &Record<'_>, capture: Option<&Capture>) {
+        let (mut archived, mut json, mut people) = (Vec::new(), Vec::new(), Vec::new());
+        if let Some(capture) = capture {
+            har::entry(record, capture, &mut archived);
+        }
         if self.json || self.feed.is_watched() {
             json.reserve(LINE);
             json_line(record, &mut json);
@@ -155,6 +171,10 @@ impl Shared {
             pretty(record, colour, &mut people);
         }
         let mut lines = self.lock();
+        // The entries of a disk that does not keep up are let go; their records are not.
+        if lines.har.len() < HAR_WAITING {
+            lines.har.extend_from_slice(&archived);
+        }
         lines.json.extend_from_slice(&json);
         lines.pretty.extend_from_slice(&people);
         let idle = lines.room.is_none();
@@ -173,12 +193,14 @@ impl Shared {
         while self.gather(&mut batch) {
             for output in &mut outputs {
                 let lines = match output.format {
+                    Format::Har(_) => &batch.har,
                     Format::Json => &batch.json,
                     Format::Pretty => &batch.pretty,
                 };
                 self.write(&mut output.sink, lines);
             }
             self.feed.publish(&batch.json);
+            batch.har.clear();
             batch.json.clear();
             batch.pretty.clear();
             batch.room = None;
@@ -200,6 +222,7 @@ impl Shared {
             thread::sleep(GATHER);
             lines = self.lock();
         }
+        std::mem::swap(&mut batch.har, &mut lines.har);
         std::mem::swap(&mut batch.json, &mut lines.json);
         std::mem::swap(&mut batch.pretty, &mut lines.pretty);
         batch.room = lines.room.take();
@@ -247,6 +270,10 @@ impl Sink {
                 stdout.flush()?;
                 written
             }
+            Self::Har(file) => {
+                file.append(bytes)?;
+                bytes.len()
+            }
             Self::File(file) => {
                 if at_a_border {
                     file.turn()?;
@@ -269,19 +296,24 @@ impl Room {
         &self.shared.metrics
     }
 
-    pub fn write_exchange(self, record: ExchangeRecord<'_>) {
+    /// How much of an exchange a HAR wants, where there is one.
+    pub fn har(&self) -> Option<Wish> {
+        self.shared.har
+    }
+
+    pub fn write_exchange(self, record: ExchangeRecord<'_>, capture: Option<&Capture>) {
         self.shared.metrics.count_exchange(&record);
-        self.write(&Record::Exchange(record));
+        self.write(&Record::Exchange(record), capture);
     }
 
     pub fn write_tunnel(self, record: TunnelRecord<'_>) {
         self.shared.metrics.count_tunnel(&record);
-        self.write(&Record::Tunnel(record));
+        self.write(&Record::Tunnel(record), None);
     }
 
-    fn write(self, record: &Record<'_>) {
+    fn write(self, record: &Record<'_>, capture: Option<&Capture>) {
         let Self { shared, permit } = self;
-        shared.push(permit, record);
+        shared.push(permit, record, capture);
     }
 }
 

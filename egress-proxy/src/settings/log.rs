@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use crate::{
     events::Events,
-    record::{Format, LogFile, Output, Rotation, Sink, pretty::Colour},
+    record::{Format, HarFile, LogFile, Output, Rotation, Sink, Values, Wish, pretty::Colour},
 };
 
 #[derive(Clone, Debug, Args)]
@@ -34,6 +34,18 @@ pub struct LogArgs {
     /// So many files that were set aside are kept, as FILE.1, FILE.2 and so on.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=999))]
     pub log_keep: u32,
+
+    /// Also write a HAR, which opens in a browser's network panel, for debugging: fields and contents, credentials masked.
+    #[arg(long, value_name = "FILE")]
+    pub har: Option<PathBuf>,
+
+    /// So many KiB of each content are in the HAR.
+    #[arg(long, value_name = "KIB", default_value_t = 64, requires = "har", value_parser = clap::value_parser!(u32).range(0..=16 << 10))]
+    pub har_content: u32,
+
+    /// Show the values of query parameters in the HAR; those that carry credentials by their name stay masked.
+    #[arg(long, requires = "har")]
+    pub har_queries: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -56,12 +68,17 @@ impl LogArgs {
     }
 
     /// # Errors
-    /// The log file cannot be written.
+    /// The log file or the HAR cannot be written.
     pub fn outputs(&self) -> std::io::Result<Vec<Output>> {
         let mut outputs = Vec::new();
         if let Some(path) = &self.log_file {
             let rotation = Rotation { size: self.log_size << 20, keep: self.log_keep };
             outputs.push(Output { format: Format::Json, sink: Sink::File(LogFile::open(path, rotation)?) });
+        }
+        if let Some(path) = &self.har {
+            let values = if self.har_queries { Values::Shown } else { Values::Masked };
+            let wish = Wish { content: (self.har_content << 10) as usize, values };
+            outputs.push(Output { format: Format::Har(wish), sink: Sink::Har(HarFile::create(path)?) });
         }
         outputs.extend(self.format().map(|format| Output { format, sink: Sink::Stdout(stdout()) }));
         Ok(outputs)
