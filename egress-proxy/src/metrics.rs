@@ -161,8 +161,13 @@ pub struct Page(String);
 
 impl Page {
     pub fn counter(&mut self, name: &str, help: &str, counter: &Counter) {
+        self.count(name, help, counter.value());
+    }
+
+    /// A counter that is told by others.
+    pub fn count(&mut self, name: &str, help: &str, value: u64) {
         self.begin(name, "counter", help);
-        self.sample(name, "", counter.value());
+        self.sample(name, "", value);
     }
 
     pub fn gauge(&mut self, name: &str, help: &str, value: u64) {

@@ -1,9 +1,15 @@
 //! What is done with records afterwards: a table is proposed from them, and another one tried on them.
 
+use std::fs;
+use std::sync::mpsc::Receiver;
+
+use egress_proxy::watch::{Heard, Source};
 use harness::client::post;
 use harness::programs::{Program, Ran};
 use harness::proxy::{Setup, routes};
+use harness::within;
 use serde_json::Value;
+use shared::record::Record;
 
 use crate::{AWS_KEY, Stage};
 
@@ -78,6 +84,59 @@ async fn an_archive_is_replayed_with_its_fields() {
     let replayed = verb(&["replay", &files.path("a.har"), "--routes", &files.path("routes.yaml")]).await;
     assert_eq!(replayed.code, Some(CHANGED), "{}", replayed.stderr);
     assert!(replayed.stdout.contains("1 as before, 1 changed"), "{}", replayed.stdout);
+}
+
+#[tokio::test]
+async fn the_live_view_hears_of_an_exchange_and_of_the_end_of_the_proxy() {
+    let stage = Stage::with("", |setup| setup.arg("--admin").arg("127.0.0.1:0")).await;
+    let heard = Source::Admin(stage.proxy.admin()).start().expect("a thread");
+    let (heard, connected) = next(heard).await;
+    assert!(matches!(connected, Heard::Standing(text) if text.is_empty()));
+    stage.client().get(&stage.url("/echo")).await.says(200, &[]);
+    let (heard, exchange) = next(heard).await;
+    let Heard::Record(record) = exchange else { panic!("{exchange:?}") };
+    let Record::Exchange(record) = *record else { panic!("{record:?}") };
+    assert_eq!((record.path.as_deref(), record.status), (Some("/echo"), Some(200)));
+    stage.proxy.stop().await;
+    let mut heard = heard;
+    loop {
+        let (rest, told) = next(heard).await;
+        heard = rest;
+        if matches!(&told, Heard::Standing(text) if text.starts_with("not connected")) {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_live_view_follows_a_file_past_its_rotation() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("log");
+    let line = |authority: &str| {
+        format!(
+            "{{\"kind\":\"tunnel\",\"schema\":1,\"id\":\"i\",\"time\":\"t\",\"authority\":\"{authority}\",\"outcome\":\"completed\",\"exchanges\":0,\"total_ms\":1.0}}\n"
+        )
+    };
+    fs::write(&path, line("first:443")).expect("a log");
+    let mut heard = Source::File(path.clone()).start().expect("a thread");
+    for authority in ["first:443", "second:443"] {
+        let (rest, told) = next(heard).await;
+        heard = rest;
+        assert!(
+            matches!(&told, Heard::Record(record) if matches!(&**record, Record::Tunnel(tunnel) if tunnel.authority == authority))
+        );
+        fs::write(folder.path().join("new"), line("second:443")).expect("a new log");
+        fs::rename(folder.path().join("new"), &path).expect("a rotation");
+    }
+}
+
+/// The next that is heard.
+async fn next(heard: Receiver<Heard>) -> (Receiver<Heard>, Heard) {
+    let waiting = tokio::task::spawn_blocking(move || {
+        let next = heard.recv().expect("the source goes on");
+        (heard, next)
+    });
+    within("something to hear", waiting).await.expect("no panic")
 }
 
 /// Records of two granted requests to one path, one to another, a refused one and one with a secret.

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use harness::client::{get, post, with};
+use harness::client::{post, with};
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -62,7 +62,8 @@ pub struct LeafMetrics {
 
 impl LeafMetrics {
     pub fn write(&self, page: &mut Page) {
-        page.counter("egress_proxy_leaves_asked_total", "Leaves that handshakes asked for.", &self.asked);
+        let hits = self.asked.value().saturating_sub(self.minted.value());
+        page.count("egress_proxy_leaf_cache_hits_total", "Handshakes whose leaf was at hand.", hits);
         page.counter("egress_proxy_leaves_minted_total", "Leaves that were not in the cache.", &self.minted);
         page.histogram("egress_proxy_mint_seconds", "Making and signing a leaf.", &self.minting);
     }
