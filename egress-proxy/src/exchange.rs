@@ -278,7 +278,11 @@ async fn judge_content(
     }
     let collected = match inspection {
         Some(inspection) => inspection.collect(received, length, proxy.limits.content_silence).await?,
-        None => Collected::read(received, proxy.limits.scan_buffer, proxy.limits.content_silence).await?,
+        None => {
+            let room = proxy.scanning.reserve(length.unwrap_or_default() as usize).await?;
+            let collected = Collected::read(received, proxy.limits.scan_buffer, proxy.limits.content_silence);
+            collected.await?.reserved(room)
+        }
     };
     if permit.scan() != ScanMode::Off {
         let scanned = scan_collected(permit, &head.headers, &collected);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    forward::NextHops, inspect::Inspection, live::Live, pace::Patience, policy::Policy, record::Journal,
+    budget::Budget, forward::NextHops, inspect::Inspection, live::Live, pace::Patience, policy::Policy, record::Journal,
     tls::leaves::Leaves,
 };
 
@@ -18,6 +18,8 @@ pub struct Proxy {
     pub inspection: Option<Inspection>,
     pub journal: Journal,
     pub limits: Limits,
+    /// For content that is collected to be scanned whole.
+    pub scanning: Budget,
     /// Tunnels and relays that outlive the connection task which began them.
     pub tasks: TaskTracker,
     pub readiness: crate::admin::Readiness,

@@ -131,6 +131,10 @@ impl Answer {
             ExchangeError::Echo(error) => {
                 proxy(S::BAD_GATEWAY, Outcome::Failed, "credential_echoed", format!("{}.", chain(error)))
             }
+            ExchangeError::Exhausted(_) => {
+                let text = format!("{error}. Send it again later.");
+                proxy(S::SERVICE_UNAVAILABLE, Outcome::Failed, "overload", text)
+            }
             ExchangeError::Expectation(_) => denied(S::EXPECTATION_FAILED, "expectation"),
             ExchangeError::Forward(error) => Self::forward(error),
             ExchangeError::GrpcInspected { route } => proxy(

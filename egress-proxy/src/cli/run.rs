@@ -20,6 +20,7 @@ use tokio::{
 
 use crate::{
     accept, admin,
+    budget::Budget,
     credentials::SecretStore,
     dial::{AddressPolicy, Dialer},
     events::Events,
@@ -105,6 +106,7 @@ async fn serve(args: &RunArgs, journal: Journal, events: Events) -> anyhow::Resu
         inspection: inspection(args, inner.as_ref())?,
         journal,
         limits: args.limits.limits(),
+        scanning: Budget::new(SCAN_MEMORY.max(2 * args.limits.scan_buffer)),
         tasks: Default::default(),
         readiness: Default::default(),
     });
@@ -318,3 +320,6 @@ async fn next_line(documents: &mut Option<mpsc::Receiver<String>>) -> String {
     }
     std::future::pending().await
 }
+
+/// Memory for content that is scanned whole before it leaves, of all exchanges together.
+const SCAN_MEMORY: usize = 64 << 20;
