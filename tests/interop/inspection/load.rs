@@ -45,9 +45,10 @@ async fn a_pipelock_that_freezes_for_a_moment_delays_and_refuses_nothing() {
 async fn a_pipelock_whose_configuration_changes_keeps_judging() {
     let inspected = Inspected::start("").await;
     let load = Load::on(&inspected);
-    for answers in [Answers::Scanned, Answers::Unscanned, Answers::Scanned] {
+    // In mode `strict` it refuses a configuration that is weaker than the one before: this one is stricter, then the same.
+    for _ in 0..3 {
         load.answers(4 * CLIENTS).await;
-        inspected.inspector.reconfigure(answers).await;
+        inspected.inspector.reconfigure(Answers::Scanned).await;
     }
     let answered = load.ends_well(&inspected).await;
     assert!(answered.iter().all(|status| [200, 403].contains(status)), "{answered:?}");

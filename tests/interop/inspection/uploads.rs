@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use flate2::Compression;
-use harness::client::{get, post, with};
+use harness::client::{post, with};
 use serde_json::json;
 
 use super::{AWS_KEY, Inspected, says};
@@ -84,23 +84,6 @@ async fn codings_that_hide_something_are_refused() {
         says(&inspected.proxy.exchange().await, json!({"outcome": "denied", "error": "coding_refused"}));
         inspected.origin.saw_nothing();
     }
-}
-
-#[tokio::test]
-async fn an_id_whose_client_has_left_is_refused_and_recorded() {
-    let mut inspected = Inspected::start("").await;
-    inspected.inspector.wire.hold();
-    let (client, url) = (inspected.client(), inspected.url("/echo?left"));
-    let asking = tokio::spawn(async move { client.try_send(get(&url)).await });
-    inspected.inspector.input().saw("/echo?left").await;
-    asking.abort();
-    let _ = asking.await;
-    says(&inspected.proxy.exchange().await, json!({"outcome": "aborted"}));
-    // pipelock's own question comes late.
-    inspected.inspector.wire.release();
-    let record = inspected.proxy.record_where(|record| record["by"] == "inner face").await;
-    says(&record, json!({"outcome": "denied", "error": "exchange_unknown", "status": 403}));
-    inspected.origin.saw_nothing();
 }
 
 type Coder = fn(&[u8]) -> Vec<u8>;
