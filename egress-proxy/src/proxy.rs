@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    budget::Budget, forward::NextHops, inspect::Inspection, live::Live, pace::Patience, policy::Policy, record::Journal,
-    tls::leaves::Leaves,
+    budget::Budget, forward::NextHops, inspect::Inspection, live::Live, pace::Patience, policy::Policy,
+    record::Journal, tls::leaves::Leaves,
 };
 
 /// All parts of a proxy.
