@@ -69,6 +69,17 @@ impl Dialer {
             .map_err(|source| DialError::Connect { authority: authority.clone(), source })
     }
 
+    /// For a next hop that resolves names by itself: refuses a request that names a prohibited address.
+    ///
+    /// # Errors
+    /// The address is prohibited.
+    pub fn admit_literal(&self, permit: &RequestPermit) -> Result<(), DialError> {
+        match permit.authority().host {
+            Host::Ip(address) => self.addresses.check(SocketAddr::new(address, permit.authority().port)),
+            Host::Name(_) => Ok(()),
+        }
+    }
+
     async fn resolve(&self, authority: &Authority) -> Result<Vec<SocketAddr>, DialError> {
         let name = match &authority.host {
             Host::Ip(address) => return Ok(vec![SocketAddr::new(*address, authority.port)]),

@@ -5,6 +5,7 @@ use shared::authority::Authority;
 use thiserror::Error;
 
 use crate::{
+    budget::Exhausted,
     credentials::{CredentialError, CredentialSent},
     forward::ForwardError,
     inspect::InspectError,
@@ -31,6 +32,8 @@ pub enum ExchangeError {
     Denied(#[from] Denied),
     #[error(transparent)]
     Echo(#[from] EchoError),
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
     #[error("the expectation `{0}` is not one the proxy can meet")]
     Expectation(String),
     #[error(transparent)]

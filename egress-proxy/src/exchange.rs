@@ -1,7 +1,11 @@
 //! One exchange, from the request's head to the end of the answer: target, policy, strip, scan, inspect, credential,
 //! forward, relay. Plain `http://` requests and intercepted ones meet here; there is no other way to an origin.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header, request::Parts, response};
 use hyper::body::{Body, Incoming};
@@ -10,13 +14,14 @@ use shared::{
     contract::INTROSPECTION_HOST,
     routes::{InspectMode, ScanMode, Scheme},
 };
+use tokio::time::timeout;
 
 use crate::{
     accept::Seat,
     content::{Collected, Content, Received},
     discretion,
     error::ExchangeError,
-    forward::{Answer, ForwardError, Offer, OriginContent},
+    forward::{Answer, ForwardError, OriginContent},
     hop_by_hop,
     inspect::{Inspection, WayBack, answer::OriginAnswer},
     live::Revocation,
@@ -160,10 +165,11 @@ async fn exchange(
     if let Some(upgrade) = upgrade {
         return Box::pin(upgrade.forward(proxy, &permit, head, mask, revocation, recording)).await;
     }
-    let offer = Offer::for_client(head.version);
+    let offer = proxy.next_hops.offer(authority, head.version);
     head.extensions.clear();
     let request = Request::from_parts(head, content);
-    let answer = revocation.unless_revoked(proxy.next_hops.forward(&permit, request, offer)).await?;
+    let forwarding = in_time(proxy.next_hops.forward(&permit, request, offer), proxy.limits.response, recording);
+    let answer = revocation.unless_revoked(forwarding).await?;
     let answer = answer.map_err(|error| stop.take().unwrap_or(ExchangeError::Forward(error)))?;
     if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ExchangeError::Forward(ForwardError::Upgrade));
@@ -272,7 +278,11 @@ async fn judge_content(
     }
     let collected = match inspection {
         Some(inspection) => inspection.collect(received, length, proxy.limits.content_silence).await?,
-        None => Collected::read(received, proxy.limits.scan_buffer, proxy.limits.content_silence).await?,
+        None => {
+            let room = proxy.scanning.reserve(length.unwrap_or_default() as usize).await?;
+            let collected = Collected::read(received, proxy.limits.scan_buffer, proxy.limits.content_silence);
+            collected.await?.reserved(room)
+        }
     };
     if permit.scan() != ScanMode::Off {
         let scanned = scan_collected(permit, &head.headers, &collected);
@@ -304,6 +314,23 @@ fn on_finding(mode: ScanMode, recording: &Arc<Recording>) -> OnFinding {
     }
     let recording = recording.clone();
     OnFinding::Record(Box::new(move |finding| recording.note(|draft| draft.findings.push(finding))))
+}
+
+/// Waits for an answer's head for as long as content goes out, and `limit` longer.
+pub async fn in_time(
+    forwarding: impl Future<Output = Result<Answer, ForwardError>>,
+    limit: Duration,
+    recording: &Recording,
+) -> Result<Answer, ForwardError> {
+    let mut forwarding = pin!(forwarding);
+    loop {
+        let sent = recording.request_bytes();
+        match timeout(limit, &mut forwarding).await {
+            Ok(answer) => return answer,
+            Err(_) if recording.request_bytes() == sent => return Err(ForwardError::Silent),
+            Err(_) => {}
+        }
+    }
 }
 
 /// Prepares an answer for the client.

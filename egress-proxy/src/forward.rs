@@ -5,9 +5,11 @@
 //! HTTP/1.1 connections: the least translation, and one client's resets never hurt another's requests.
 
 mod connect;
+mod exceptions;
 mod http1;
 mod origin_content;
 mod pool;
+mod upstream;
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
@@ -16,10 +18,14 @@ use hyper::body::Body;
 use shared::{authority::Authority, routes::Scheme};
 use thiserror::Error;
 
-pub use self::origin_content::OriginContent;
 use self::{
     connect::Connector,
     pool::{Key, Pools, Sender},
+};
+pub use self::{
+    exceptions::{Exception, Exceptions},
+    origin_content::OriginContent,
+    upstream::{Inside, Upstream, UpstreamAddress, UpstreamError, credential as upstream_credential},
 };
 use crate::{
     content::Content,
@@ -36,7 +42,7 @@ pub enum Offer {
 }
 
 impl Offer {
-    pub fn for_client(version: Version) -> Self {
+    fn for_client(version: Version) -> Self {
         if version == Version::HTTP_2 { Self::Http2 } else { Self::Http1 }
     }
 }
@@ -57,8 +63,19 @@ pub struct Answer {
 }
 
 impl NextHops {
-    pub fn new(dialer: Dialer, anchors: Anchors) -> Self {
-        Self { connector: Connector::new(dialer, anchors), pools: Arc::default() }
+    pub fn new(dialer: Dialer, upstream: Option<Upstream>, anchors: Anchors) -> Self {
+        Self { connector: Connector::new(dialer, upstream, anchors), pools: Arc::default() }
+    }
+
+    /// What is offered to an origin for a client that speaks this version.
+    pub fn offer(&self, authority: &Authority, version: Version) -> Offer {
+        let for_client = Offer::for_client(version);
+        self.connector.upstream(authority).map_or(for_client, |upstream| upstream.offer(for_client))
+    }
+
+    /// The proxy between us and origins.
+    pub fn upstream(&self) -> Option<&Upstream> {
+        self.connector.any_upstream()
     }
 
     /// Sends one request. What the HTTP library gives back as unsent is sent again; an idempotent request whose content
@@ -178,16 +195,22 @@ fn is_idempotent(method: &Method) -> bool {
 pub enum ForwardError {
     #[error(transparent)]
     Dial(#[from] DialError),
+    #[error("the origin's certificate could not be verified")]
+    Certificate { source: std::io::Error },
     #[error("the exchange with the origin failed")]
     Exchange(#[source] hyper::Error),
+    #[error("the origin did not answer in time")]
+    Silent,
     #[error("the origin does not speak HTTP")]
     Handshake(#[source] hyper::Error),
     #[error("`{0}` cannot be a TLS server name")]
     Name(String),
-    #[error("the origin's TLS could not be verified or agreed on")]
+    #[error("TLS could not be agreed on with the origin")]
     Tls { source: std::io::Error },
     #[error("{0} did not finish its TLS handshake in time")]
     TlsTimeout(Authority),
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
     #[error("the origin switched protocols without being asked on this connection")]
     Upgrade,
 }

@@ -33,6 +33,7 @@ use self::{
     waiting::{Returns, Waiting},
 };
 use crate::{
+    budget::{Budget, Exhausted, UNIT, WAIT},
     content::{Collected, Received},
     error::ExchangeError,
     policy::RequestPermit,
@@ -47,10 +48,6 @@ const BUDGET: usize = 256 << 20;
 const IN_FLIGHT: usize = 32 << 20;
 /// Coded contents that are unfolded at one time: each may grow to [`MAX_CONTENT`] beside what was sent.
 const UNFOLDING: usize = 4;
-/// How long an exchange waits for its share of the budget.
-const BUDGET_WAIT: Duration = Duration::from_secs(30);
-/// The unit of both budgets, in bytes.
-const UNIT: usize = 1024;
 
 /// Where the inspector is, and what it comes back to.
 #[derive(Clone, Debug)]
@@ -68,7 +65,7 @@ pub struct InspectorAddress {
 pub struct Inspection {
     outer: Outer,
     waiting: Arc<Waiting>,
-    budget: Arc<Semaphore>,
+    budget: Budget,
     in_flight: Semaphore,
     unfolding: Semaphore,
     /// Set once the inspector refused a canary of an answer.
@@ -80,7 +77,7 @@ impl Inspection {
         Self {
             outer: Outer::new(address),
             waiting: Arc::default(),
-            budget: Arc::new(Semaphore::new(BUDGET / UNIT)),
+            budget: Budget::new(BUDGET),
             in_flight: Semaphore::new(IN_FLIGHT / UNIT),
             unfolding: Semaphore::new(UNFOLDING),
             judges_answers: OnceCell::new(),
@@ -206,9 +203,7 @@ impl Inspection {
     }
 
     async fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, InspectError> {
-        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let wait = timeout(BUDGET_WAIT, self.budget.clone().acquire_many_owned(units)).await;
-        wait.map_err(|_| InspectError::Overload)?.map_err(|_| InspectError::Overload)
+        self.budget.reserve(bytes).await.map_err(|Exhausted| InspectError::Overload)
     }
 }
 
@@ -225,7 +220,7 @@ fn canary() -> Authority {
 /// A share of what all exchanges have together, or no verdict.
 async fn share(of: &Semaphore, units: usize) -> Result<SemaphorePermit<'_>, InspectError> {
     let units = u32::try_from(units).unwrap_or(u32::MAX);
-    let wait = timeout(BUDGET_WAIT, of.acquire_many(units)).await;
+    let wait = timeout(WAIT, of.acquire_many(units)).await;
     wait.map_err(|_| InspectError::Overload)?.map_err(|_| InspectError::Overload)
 }
 

@@ -42,7 +42,7 @@ impl Mask {
     /// # Errors
     /// A coding that cannot be undone: the answer could hold anything.
     pub fn expect(&mut self, fields: &HeaderMap) -> Result<(), EchoError> {
-        let codings = Codings::of(fields)?;
+        let codings = Codings::of_answer(fields)?;
         self.beside = (!codings.is_plain()).then(|| Beside { codings, tail: Vec::new() });
         Ok(())
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    forward::NextHops, inspect::Inspection, live::Live, pace::Patience, policy::Policy, record::Journal,
-    tls::leaves::Leaves,
+    budget::Budget, forward::NextHops, inspect::Inspection, live::Live, pace::Patience, policy::Policy,
+    record::Journal, tls::leaves::Leaves,
 };
 
 /// All parts of a proxy.
@@ -18,6 +18,8 @@ pub struct Proxy {
     pub inspection: Option<Inspection>,
     pub journal: Journal,
     pub limits: Limits,
+    /// For content that is collected to be scanned whole.
+    pub scanning: Budget,
     /// Tunnels and relays that outlive the connection task which began them.
     pub tasks: TaskTracker,
     pub readiness: crate::admin::Readiness,
@@ -39,4 +41,6 @@ pub struct Limits {
     pub content_silence: Duration,
     /// Content up to this many bytes is scanned whole before anything is dialled.
     pub scan_buffer: usize,
+    /// How long an origin may take to begin its answer once nothing more goes out to it.
+    pub response: Duration,
 }

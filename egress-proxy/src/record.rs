@@ -175,6 +175,11 @@ impl Recording {
         self.request_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// The content that came from the client so far, in bytes.
+    pub fn request_bytes(&self) -> u64 {
+        self.request_bytes.load(Ordering::Relaxed)
+    }
+
     pub fn count_response(&self, bytes: usize) {
         self.response_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }

@@ -79,6 +79,11 @@ impl Relay {
 
     fn finish(&mut self) {
         self.ended = true;
+        self.complete();
+    }
+
+    /// Everything that was announced has come.
+    fn complete(&self) {
         self.recording.note(|draft| {
             // What stopped the request's content stands, even where the origin did not wait for it.
             if draft.outcome == Outcome::Aborted {
@@ -188,6 +193,9 @@ impl Body for ClientBody {
                         // The HTTP library does not ask again once it has all that was announced.
                         if relay.body.is_end_stream() {
                             relay.finish();
+                        } else if relay.body.size_hint().exact() == Some(0) {
+                            // An h2 origin may end its stream later, when the client has left already.
+                            relay.complete();
                         }
                         if let Some(chunk) = chunk {
                             return Poll::Ready(Some(Ok(Frame::data(chunk))));

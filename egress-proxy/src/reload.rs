@@ -8,17 +8,26 @@ use std::{
 };
 
 use anyhow::Context;
+use http::HeaderValue;
 use shared::{
     contract::StdinDocument,
     routes::{CredentialSource, Routes},
 };
 
-use crate::{credentials::SecretStore, files, policy::ScanRules, proxy::Proxy};
+use crate::{
+    credentials::{CredentialError, SecretStore},
+    files,
+    forward::upstream_credential,
+    policy::ScanRules,
+    proxy::Proxy,
+    settings::upstream::CREDENTIAL_VARIABLE,
+};
 
 /// The sources of one running proxy.
 pub struct Source {
     routes: Option<PathBuf>,
     rules: ScanRules,
+    upstream_credential: Option<PathBuf>,
     store: SecretStore,
     seen: Vec<(PathBuf, Option<Stamp>)>,
 }
@@ -28,9 +37,23 @@ type Stamp = (SystemTime, u64, u64);
 
 impl Source {
     /// Looks at the files before they are read, so that no change between reading and watching is missed.
-    pub fn new(routes: Option<PathBuf>, rules: ScanRules, store: SecretStore) -> Self {
-        let seen = routes.iter().chain(&rules.0).map(|path| (path.clone(), stamp(path))).collect();
-        Self { routes, rules, store, seen }
+    pub fn new(
+        routes: Option<PathBuf>,
+        rules: ScanRules,
+        upstream_credential: Option<PathBuf>,
+        store: SecretStore,
+    ) -> Self {
+        let files = routes.iter().chain(&rules.0).chain(&upstream_credential);
+        let seen = files.map(|path| (path.clone(), stamp(path))).collect();
+        Self { routes, rules, upstream_credential, store, seen }
+    }
+
+    /// What an upstream proxy is told.
+    ///
+    /// # Errors
+    /// There is a credential, and it cannot be used.
+    pub fn upstream_credential(&self) -> Result<Option<HeaderValue>, CredentialError> {
+        upstream_credential(&self.store, self.upstream_credential.as_deref(), CREDENTIAL_VARIABLE)
     }
 
     pub fn store(&self) -> &SecretStore {
@@ -87,7 +110,14 @@ impl Source {
 
     fn put_in_force(&mut self, proxy: &Proxy, routes: Routes) -> anyhow::Result<()> {
         self.watch(&routes);
+        let upstream = match proxy.next_hops.upstream() {
+            Some(upstream) => Some((upstream, self.upstream_credential()?)),
+            None => None,
+        };
         proxy.policy.replace(routes, &self.store, &self.rules)?;
+        if let Some((upstream, credential)) = upstream {
+            upstream.renew(credential);
+        }
         proxy.live.revoke(&proxy.policy);
         Ok(())
     }

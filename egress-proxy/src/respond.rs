@@ -8,7 +8,7 @@ use shared::{record::Outcome, routes::Refusal};
 use crate::{
     dial::DialError,
     error::ExchangeError,
-    forward::ForwardError,
+    forward::{ForwardError, UpstreamError},
     inspect::InspectError,
     policy::Denied,
     record::{Id, Recording, proxy_error},
@@ -131,6 +131,10 @@ impl Answer {
             ExchangeError::Echo(error) => {
                 proxy(S::BAD_GATEWAY, Outcome::Failed, "credential_echoed", format!("{}.", chain(error)))
             }
+            ExchangeError::Exhausted(_) => {
+                let text = format!("{error}. Send it again later.");
+                proxy(S::SERVICE_UNAVAILABLE, Outcome::Failed, "overload", text)
+            }
             ExchangeError::Expectation(_) => denied(S::EXPECTATION_FAILED, "expectation"),
             ExchangeError::Forward(error) => Self::forward(error),
             ExchangeError::GrpcInspected { route } => proxy(
@@ -196,10 +200,23 @@ impl Answer {
     fn forward(error: &ForwardError) -> Self {
         use StatusCode as S;
         let (status, token) = match error {
-            ForwardError::Dial(DialError::Prohibited { .. }) => (S::FORBIDDEN, "address_prohibited"),
-            ForwardError::Dial(DialError::Resolve { .. }) => (S::BAD_GATEWAY, "dns_error"),
-            ForwardError::Dial(DialError::Connect { .. }) => (S::BAD_GATEWAY, "connection_refused"),
-            ForwardError::Dial(DialError::Timeout(_)) => (S::GATEWAY_TIMEOUT, "connection_timeout"),
+            ForwardError::Dial(error) | ForwardError::Upstream(UpstreamError::Dial(error)) => match error {
+                DialError::Prohibited { .. } => (S::FORBIDDEN, "address_prohibited"),
+                DialError::Resolve { .. } => (S::BAD_GATEWAY, "dns_error"),
+                DialError::Connect { .. } => (S::BAD_GATEWAY, "connection_refused"),
+                DialError::Timeout(_) => (S::GATEWAY_TIMEOUT, "connection_timeout"),
+            },
+            ForwardError::Upstream(error) => match error {
+                UpstreamError::Answer(_) | UpstreamError::Dial(_) | UpstreamError::Garbage => {
+                    (S::BAD_GATEWAY, "http_protocol_error")
+                }
+                UpstreamError::Credential => (S::BAD_GATEWAY, "proxy_configuration_error"),
+                UpstreamError::Refused { .. } => (S::BAD_GATEWAY, "destination_unavailable"),
+                UpstreamError::Timeout => (S::GATEWAY_TIMEOUT, "connection_timeout"),
+                UpstreamError::Unreachable(_) => (S::BAD_GATEWAY, "connection_refused"),
+            },
+            ForwardError::Silent => (S::GATEWAY_TIMEOUT, "http_response_timeout"),
+            ForwardError::Certificate { .. } => (S::BAD_GATEWAY, "tls_certificate_error"),
             ForwardError::Tls { .. } => (S::BAD_GATEWAY, "tls_protocol_error"),
             ForwardError::TlsTimeout(_) => (S::GATEWAY_TIMEOUT, "connection_timeout"),
             ForwardError::Name(_) => (S::BAD_REQUEST, "bad_target"),
@@ -208,13 +225,19 @@ impl Answer {
             }
         };
         let outcome = if status == S::FORBIDDEN { Outcome::Denied } else { Outcome::Failed };
-        let remedy = match error {
-            ForwardError::Dial(DialError::Prohibited { .. }) => {
-                " If the origin is meant to be there, ask the operator for `--allow-upstream-cidr` (`allow_cidr` in a manifest)."
-            }
-            _ => "",
+        // Addresses, and what TLS or a name server said, are the operator's.
+        let text = match error {
+            ForwardError::Dial(error) | ForwardError::Upstream(UpstreamError::Dial(error)) => match error {
+                DialError::Prohibited { why, .. } => format!(
+                    "the origin's address may not be dialled: {why}. If the origin is meant to be there, ask the operator for `--allow-upstream-cidr` (`allow_cidr` in a manifest)."
+                ),
+                DialError::Resolve { name, .. } => format!("the name `{name}` does not resolve."),
+                DialError::Connect { .. } | DialError::Timeout(_) => format!("{error}."),
+            },
+            ForwardError::Upstream(UpstreamError::Credential) => format!("{error}. Ask the operator."),
+            _ => format!("{error}."),
         };
-        Self { status, outcome, by: "egress-proxy", token, text: format!("{}.{remedy}", chain(error)) }
+        Self { status, outcome, by: "egress-proxy", token, text }
     }
 
     fn inspect(error: &InspectError) -> Self {

@@ -3,6 +3,8 @@
 mod limits;
 mod log;
 
+pub mod upstream;
+
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     path::PathBuf,
@@ -13,6 +15,7 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use thiserror::Error;
 
+use self::upstream::{CREDENTIAL_VARIABLE, UpstreamArgs};
 pub use self::{limits::LimitArgs, log::LogArgs};
 
 /// Run the proxy until SIGTERM or SIGINT.
@@ -42,13 +45,8 @@ pub struct RunArgs {
     #[arg(long)]
     pub stdin: bool,
 
-    /// How origins are reached: `direct`.
-    #[arg(long, value_name = "HOP", default_value = "direct", help_heading = "Origins")]
-    pub upstream: Upstream,
-
-    /// Further root certificates for origins, PEM. Repeatable.
-    #[arg(long, value_name = "FILE", help_heading = "Origins")]
-    pub upstream_ca: Vec<PathBuf>,
+    #[command(flatten)]
+    pub upstream: UpstreamArgs,
 
     /// Opens a range of private addresses for origins. Repeatable.
     #[arg(long, value_name = "CIDR", help_heading = "Origins")]
@@ -109,12 +107,6 @@ pub enum ScanModeArg {
     Record,
     /// Nothing is scanned.
     Off,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum Upstream {
-    /// Origins are dialled by the proxy itself.
-    Direct,
 }
 
 /// Where to listen.
@@ -202,6 +194,14 @@ pub enum SettingsError {
     Listen(String),
     #[error("this machine has no address in {0}")]
     NoAddressIn(IpNet),
+    #[error("`{0}` is no way to origins; write `direct`, or `http://HOST:PORT` of an HTTP proxy")]
+    Upstream(String),
+    #[error(
+        "an upstream proxy's credential does not belong into its URL, where every process sees it; put `user:password` into a file for `--upstream-credential-file`, or into `{CREDENTIAL_VARIABLE}`"
+    )]
+    UpstreamCredential,
+    #[error("`{0}` is for an upstream proxy; add `--upstream http://HOST:PORT`")]
+    UpstreamMissing(&'static str),
     #[error(
         "the inner face listens on a wildcard address; say with `--inspect-return HOST:PORT` what the inspector dials"
     )]

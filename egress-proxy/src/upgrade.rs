@@ -15,7 +15,7 @@ use crate::{
     accept::Seat,
     content::Content,
     error::ExchangeError,
-    exchange::{answer_fields, relay},
+    exchange::{answer_fields, in_time, relay},
     forward::{Answer, ForwardError, Offer},
     live::{Revocation, Revoked},
     mask::Mask,
@@ -73,7 +73,7 @@ impl Upgrade {
         head.headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
         head.extensions.clear();
         let request = Request::from_parts(head, Content::empty());
-        let asking = proxy.next_hops.forward(permit, request, Offer::Http1);
+        let asking = in_time(proxy.next_hops.forward(permit, request, Offer::Http1), proxy.limits.response, recording);
         let mut answer = revocation.unless_revoked(asking).await??;
         if answer.response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return relay(answer, mask, revocation, recording);

@@ -11,6 +11,7 @@ mod node;
 mod packages;
 mod python;
 mod strict;
+mod upstream;
 
 use harness::origin::Origin;
 use harness::pki::Pki;

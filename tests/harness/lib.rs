@@ -4,6 +4,7 @@
 //! waits, waits on a socket, a channel or a process, under the one deadline of [`within`].
 
 pub mod client;
+pub mod connect_proxy;
 pub mod h1;
 pub mod origin;
 pub mod pipelock;

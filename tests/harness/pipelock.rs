@@ -13,6 +13,8 @@ mod url;
 
 use std::net::SocketAddr;
 
+use rustix::process::Signal;
+
 use crate::proxy::Setup;
 use crate::tap::Log;
 use crate::wire::Wire;
@@ -74,6 +76,45 @@ impl Inspector {
     pub fn asked_by(&self, setup: Setup) -> Setup {
         let url = format!("http://{}", self.wire.address());
         setup.arg("--inspect").arg(url).arg("--inspect-listen").arg("127.0.0.1:0")
+    }
+
+    /// Ends it in the middle of everything.
+    pub async fn kill(&mut self) {
+        match &mut self.pipelock {
+            Pipelock::StandIn(_) => self.wire.cut().await,
+            Pipelock::Real(real) => real.kill().await,
+        }
+    }
+
+    /// Starts it where it was.
+    pub async fn start_again(&mut self) {
+        match &mut self.pipelock {
+            Pipelock::StandIn(_) => self.wire.mend().await,
+            Pipelock::Real(real) => real.start_again().await,
+        }
+    }
+
+    /// Stops it from doing anything.
+    pub fn freeze(&self) {
+        match &self.pipelock {
+            Pipelock::StandIn(_) => self.wire.hold(),
+            Pipelock::Real(real) => real.signal(Signal::STOP),
+        }
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        match &self.pipelock {
+            Pipelock::StandIn(_) => self.wire.release(),
+            Pipelock::Real(real) => real.signal(Signal::CONT),
+        }
+    }
+
+    /// Gives it another configuration while it runs; the stand-in has none.
+    pub async fn reconfigure(&self, answers: Answers) {
+        if let Pipelock::Real(real) = &self.pipelock {
+            real.reconfigure(answers).await;
+        }
     }
 
     /// Every byte that was sent to pipelock.

@@ -2,11 +2,14 @@
 //!
 //! A missing program fails the test with the line that installs it; nothing is skipped.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
 
 use crate::proxy::Proxy;
 use crate::within;
@@ -42,11 +45,25 @@ impl Ran {
     }
 }
 
+/// A program that serves; it ends with its owner.
+pub struct Served {
+    _child: Child,
+    home: TempDir,
+}
+
+impl Served {
+    /// The folder it runs in.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+}
+
 impl Program {
     /// A program of the machine.
     pub fn installed(name: &str) -> Self {
         let folders = std::env::var_os("PATH").unwrap_or_default();
-        let found = std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file());
+        let folders = std::env::split_paths(&folders).chain(["/usr/sbin".into()]);
+        let found = folders.map(|folder| folder.join(name)).find(|path| path.is_file());
         Self::at(&found.unwrap_or_else(|| panic!("no `{name}` on this machine: {INSTALL}")))
     }
 
@@ -110,6 +127,22 @@ impl Program {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let ran = Ran { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) };
         (ran, self.home)
+    }
+
+    /// Runs it until its owner is dropped; returns once it listens here, which is the only sign that servers give.
+    pub async fn serve(mut self, address: SocketAddr) -> Served {
+        let child = self.command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut child = child.unwrap_or_else(|e| panic!("`{}`: {e}: {INSTALL}", self.name));
+        let listening = async {
+            while TcpStream::connect(address).await.is_err() {
+                if let Some(status) = child.try_wait().expect("the child is ours") {
+                    panic!("`{}` ended with {status}", self.name);
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        within(&format!("`{}` listens", self.name), listening).await;
+        Served { _child: child, home: self.home }
     }
 
     fn at(path: &Path) -> Self {

@@ -34,6 +34,14 @@ impl Log {
         });
     }
 
+    /// Waits for more than there is now.
+    pub async fn grows(&self) {
+        let mut bytes = self.0.subscribe();
+        let before = bytes.borrow().len();
+        let grown = bytes.wait_for(|bytes| bytes.len() > before);
+        within("more on the wire", grown).await.expect("the log outlives its reader");
+    }
+
     /// Waits until these bytes have been read.
     pub async fn saw(&self, needle: &str) {
         let mut bytes = self.0.subscribe();

@@ -4,6 +4,8 @@ mod answers;
 mod attacks;
 mod availability;
 mod events;
+mod load;
+mod uploads;
 mod verdicts;
 
 use harness::client::Client;

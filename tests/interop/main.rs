@@ -4,3 +4,4 @@
 
 mod inspection;
 mod recordings;
+mod upstream;

@@ -21,6 +21,7 @@ mod reload;
 mod scan;
 mod start;
 mod streaming;
+mod upstream;
 mod verbs;
 mod web_socket;
 

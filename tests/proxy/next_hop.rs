@@ -74,3 +74,29 @@ async fn a_hundred_clients_at_once_get_their_own_answers() {
         answer.says(200, &[&format!("?n={n}&")]);
     }
 }
+
+#[tokio::test]
+async fn an_origin_that_never_begins_its_answer_is_a_504() {
+    let mut stage = Stage::with("", |setup| setup.arg("--response-timeout").arg("1")).await;
+    let origin = harness::connect_proxy::ConnectProxy::start(harness::connect_proxy::Behaviour::Says(Vec::new())).await;
+    let url = origin.url().replace("127.0.0.1", "api.localhost");
+    stage.client().get(&format!("{url}/")).await.says(504, &["in time", "record: "]);
+    says(&stage.proxy.exchange().await, json!({"outcome": "failed", "error": "http_response_timeout"}));
+}
+
+#[tokio::test]
+async fn a_slow_upload_is_not_taken_for_a_silent_origin() {
+    let stage = Stage::with("", |setup| setup.arg("--response-timeout").arg("3")).await;
+    let authority = stage.origin.authority();
+    let mut inside = stage.client().raw_inside(&authority).await;
+    inside.send(format!("POST /upload HTTP/1.1\r\nHost: {authority}\r\nTransfer-Encoding: chunked\r\n\r\n")).await;
+    let arrival = stage.origin.next_arrival().await;
+    let mut pace = tokio::time::interval(std::time::Duration::from_millis(500));
+    for _ in 0..8 {
+        pace.tick().await;
+        inside.send("1\r\nx\r\n").await;
+    }
+    inside.send("0\r\n\r\n").await;
+    assert_eq!(inside.answer().await.head.status(), 200);
+    assert_eq!(arrival.received().await.bytes, 8);
+}

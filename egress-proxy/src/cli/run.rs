@@ -20,17 +20,21 @@ use tokio::{
 
 use crate::{
     accept, admin,
+    budget::Budget,
     credentials::SecretStore,
     dial::{AddressPolicy, Dialer},
     events::Events,
     files,
-    forward::NextHops,
+    forward::{Exceptions, Inside, NextHops, Upstream},
     inspect::{self, Inspection, InspectorAddress},
     policy::{Defaults, Policy, ScanRules},
     proxy::Proxy,
     record::Journal,
     reload::Source,
-    settings::{InspectModeArg, RunArgs, ScanModeArg, SettingsError},
+    settings::{
+        InspectModeArg, RunArgs, ScanModeArg, SettingsError,
+        upstream::{Hop, UpstreamArgs},
+    },
     tls::{self, anchors::Anchors, leaves::Leaves},
 };
 
@@ -59,7 +63,12 @@ async fn serve(args: &RunArgs, journal: Journal, events: Events) -> anyhow::Resu
     };
     store.replace(given.tokens.take().unwrap_or_default());
     let authority = authority(args, &given)?;
-    let mut source = Source::new(args.routes.clone(), ScanRules(args.scan_rules.clone()), store);
+    let mut source = Source::new(
+        args.routes.clone(),
+        ScanRules(args.scan_rules.clone()),
+        args.upstream.upstream_credential_file.clone(),
+        store,
+    );
     let routes = match (&given.routes, &args.routes) {
         (Some(routes), _) => files::parse_routes(&routes.to_string(), "stdin")?,
         (None, Some(path)) => files::read_routes(path)?,
@@ -93,10 +102,11 @@ async fn serve(args: &RunArgs, journal: Journal, events: Events) -> anyhow::Resu
         policy,
         live: Default::default(),
         leaves: Leaves::new(authority, &provider)?,
-        next_hops: NextHops::new(dialer, Anchors::new(provider, &args.upstream_ca)?),
+        next_hops: NextHops::new(dialer, upstream(args, &source)?, Anchors::new(provider, &args.upstream.upstream_ca)?),
         inspection: inspection(args, inner.as_ref())?,
         journal,
         limits: args.limits.limits(),
+        scanning: Budget::new(SCAN_MEMORY.max(2 * args.limits.scan_buffer)),
         tasks: Default::default(),
         readiness: Default::default(),
     });
@@ -246,6 +256,23 @@ fn authority(args: &RunArgs, given: &StdinDocument) -> anyhow::Result<Certificat
     }
 }
 
+fn upstream(args: &RunArgs, source: &Source) -> anyhow::Result<Option<Upstream>> {
+    let UpstreamArgs { upstream, upstream_credential_file, upstream_except, upstream_ca, .. } = &args.upstream;
+    let Hop::Proxy(address) = upstream else {
+        anyhow::ensure!(
+            upstream_credential_file.is_none(),
+            SettingsError::UpstreamMissing("--upstream-credential-file")
+        );
+        anyhow::ensure!(upstream_except.is_empty(), SettingsError::UpstreamMissing("--upstream-except"));
+        return Ok(None);
+    };
+    let inside = if upstream_ca.is_empty() { Inside::AsTheClient } else { Inside::Http2 };
+    let exceptions = Exceptions::new(upstream_except.clone());
+    let upstream = Upstream::new(address.clone(), exceptions, inside, args.limits.connect_timeout);
+    upstream.renew(source.upstream_credential().context("the upstream proxy's credential cannot be used")?);
+    Ok(Some(upstream))
+}
+
 fn inspection(args: &RunArgs, inner: Option<&TcpListener>) -> anyhow::Result<Option<Inspection>> {
     let (Some(url), Some(inner)) = (&args.inspect, inner) else { return Ok(None) };
     let return_to = match &args.inspect_return {
@@ -293,3 +320,6 @@ async fn next_line(documents: &mut Option<mpsc::Receiver<String>>) -> String {
     }
     std::future::pending().await
 }
+
+/// Memory for content that is scanned whole before it leaves, of all exchanges together.
+const SCAN_MEMORY: usize = 64 << 20;

@@ -1,11 +1,11 @@
-//! A new connection to an origin: dial, TLS with full verification, HTTP handshake. The h2 connections of one key are
+//! A new connection to an origin: dial or ask an upstream proxy, TLS with full verification, HTTP handshake. The h2 connections of one key are
 //! opened under single flight.
 
 use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hyper::client::conn::http2;
@@ -26,6 +26,7 @@ use super::{
     ForwardError, Offer,
     http1::{Http1, MAX_HEAD},
     pool::{Connection, Key, Pools, Sender},
+    upstream::{TUNNEL_AGE, Upstream},
 };
 use crate::{dial::Dialer, policy::RequestPermit, tls::anchors::Anchors};
 
@@ -38,14 +39,25 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 /// Opens connections.
 pub struct Connector {
     dialer: Dialer,
+    upstream: Option<Upstream>,
     anchors: Anchors,
     /// Taken while the h2 connection of a key is being opened.
     opening: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Connector {
-    pub fn new(dialer: Dialer, anchors: Anchors) -> Self {
-        Self { dialer, anchors, opening: Mutex::default() }
+    pub fn new(dialer: Dialer, upstream: Option<Upstream>, anchors: Anchors) -> Self {
+        Self { dialer, upstream, anchors, opening: Mutex::default() }
+    }
+
+    /// The proxy on the way to this origin.
+    pub fn upstream(&self, authority: &Authority) -> Option<&Upstream> {
+        self.upstream.as_ref().filter(|upstream| upstream.covers(authority))
+    }
+
+    /// The proxy on the way to origins that are no exceptions.
+    pub fn any_upstream(&self) -> Option<&Upstream> {
+        self.upstream.as_ref()
     }
 
     /// Opens a connection for one request.
@@ -59,19 +71,19 @@ impl Connector {
         pools: &Arc<Pools>,
     ) -> Result<Connection, ForwardError> {
         if key.scheme == Scheme::Http {
-            let stream = self.dialer.origin(permit).await?;
+            let stream = self.stream(permit).await?;
             let peer = peer(&stream);
-            return Ok(Connection { sender: http1(stream).await?, peer });
+            return Ok(self.connection(permit, http1(stream).await?, peer));
         }
         if key.offer == Offer::Http1 {
             return match self.secured(permit, Offer::Http1).await {
                 // The origin speaks h2 alone (RFC 7301 §3.2).
                 Err(ForwardError::Tls { source }) if is_no_protocol(&source) => {
                     let (stream, peer) = self.secured(permit, Offer::Http2).await?;
-                    Ok(Connection { sender: negotiated(stream).await?, peer })
+                    Ok(self.connection(permit, negotiated(stream).await?, peer))
                 }
                 Err(error) => Err(error),
-                Ok((stream, peer)) => Ok(Connection { sender: http1(stream).await?, peer }),
+                Ok((stream, peer)) => Ok(self.connection(permit, http1(stream).await?, peer)),
             };
         }
         let opening =
@@ -81,12 +93,22 @@ impl Connector {
             return Ok(connection);
         }
         let (stream, peer) = self.secured(permit, Offer::Http2).await?;
-        let sender = negotiated(stream).await?;
-        if let Sender::Http2(sender) = &sender {
-            pools.share(key, sender, peer);
-        }
+        let connection = self.connection(permit, negotiated(stream).await?, peer);
+        pools.share(key, &connection);
         drop(guard);
-        Ok(Connection { sender, peer })
+        Ok(connection)
+    }
+
+    fn connection(&self, permit: &RequestPermit, sender: Sender, peer: SocketAddr) -> Connection {
+        let expires = self.upstream(permit.authority()).map(|_| Instant::now() + TUNNEL_AGE);
+        Connection { sender, peer, expires }
+    }
+
+    async fn stream(&self, permit: &RequestPermit) -> Result<TcpStream, ForwardError> {
+        match self.upstream(permit.authority()) {
+            Some(upstream) => Ok(upstream.tunnel(&self.dialer, permit).await?),
+            None => Ok(self.dialer.origin(permit).await?),
+        }
     }
 
     async fn secured(
@@ -96,7 +118,7 @@ impl Connector {
     ) -> Result<(TlsStream<TcpStream>, SocketAddr), ForwardError> {
         let authority: &Authority = permit.authority();
         let name = server_name(&authority.host)?;
-        let stream = self.dialer.origin(permit).await?;
+        let stream = self.stream(permit).await?;
         let peer = peer(&stream);
         let config = match offer {
             Offer::Http1 => &self.anchors.h1,
@@ -104,7 +126,11 @@ impl Connector {
         };
         let handshake = TlsConnector::from(config.clone()).connect(name, stream);
         let stream = timeout(HANDSHAKE, handshake).await.map_err(|_| ForwardError::TlsTimeout(authority.clone()))?;
-        Ok((stream.map_err(|source| ForwardError::Tls { source })?, peer))
+        let failed = |source: std::io::Error| match rustls_error(&source) {
+            Some(rustls::Error::InvalidCertificate(_)) => ForwardError::Certificate { source },
+            _ => ForwardError::Tls { source },
+        };
+        Ok((stream.map_err(failed)?, peer))
     }
 }
 
@@ -140,7 +166,11 @@ fn server_name(host: &Host) -> Result<ServerName<'static>, ForwardError> {
 
 fn is_no_protocol(error: &std::io::Error) -> bool {
     let alert = rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol);
-    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some_and(|error| *error == alert)
+    rustls_error(error).is_some_and(|error| *error == alert)
+}
+
+fn rustls_error(error: &std::io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 fn peer(stream: &TcpStream) -> SocketAddr {

@@ -41,12 +41,50 @@ impl Sender {
             Self::Http2(_) => "h2",
         }
     }
+
+    fn is_ready(&mut self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.is_ready(),
+            Self::Http2(sender) => sender.is_ready(),
+        }
+    }
+
+    fn is_closed(&mut self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.is_closed(),
+            Self::Http2(sender) => sender.is_closed(),
+        }
+    }
 }
 
 /// A connection that can take a request.
 pub struct Connection {
     pub sender: Sender,
     pub peer: SocketAddr,
+    /// When it takes no more.
+    pub expires: Option<Instant>,
+}
+
+impl Connection {
+    /// The same connection for another exchange, where exchanges can share one.
+    fn copy(&self) -> Option<Self> {
+        let Sender::Http2(sender) = &self.sender else { return None };
+        Some(Self { sender: Sender::Http2(sender.clone()), ..*self })
+    }
+
+    /// Whether it takes a request now.
+    fn is_usable(&mut self) -> bool {
+        self.is_fresh() && self.sender.is_ready()
+    }
+
+    /// Whether it will never take one again.
+    fn is_over(&mut self) -> bool {
+        !self.is_fresh() || self.sender.is_closed()
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.expires.is_none_or(|expires| Instant::now() < expires)
+    }
 }
 
 /// All idle and shared connections.
@@ -58,13 +96,12 @@ pub struct Pools {
 #[derive(Default)]
 struct Pool {
     idle: Vec<Idle>,
-    shared: Option<(http2::SendRequest<Content>, SocketAddr)>,
+    shared: Option<Connection>,
 }
 
 /// An HTTP/1.1 connection that nobody uses.
 struct Idle {
-    sender: Http1,
-    peer: SocketAddr,
+    connection: Connection,
     since: Instant,
 }
 
@@ -73,23 +110,25 @@ impl Pools {
     pub fn take(&self, key: &Key) -> Option<Connection> {
         let mut by_key = self.lock();
         let pool = by_key.get_mut(key)?;
-        if let Some((sender, peer)) = &pool.shared {
-            if sender.is_ready() {
-                return Some(Connection { sender: Sender::Http2(sender.clone()), peer: *peer });
+        if let Some(connection) = &mut pool.shared {
+            if connection.is_usable() {
+                return connection.copy();
             }
             pool.shared = None;
         }
-        while let Some(Idle { mut sender, peer, since }) = pool.idle.pop() {
-            if sender.is_ready() && since.elapsed() < IDLE {
-                return Some(Connection { sender: Sender::Http1(sender), peer });
+        while let Some(Idle { mut connection, since }) = pool.idle.pop() {
+            if connection.is_usable() && since.elapsed() < IDLE {
+                return Some(connection);
             }
         }
         None
     }
 
     /// Makes an h2 connection available to every exchange of its key.
-    pub fn share(&self, key: &Key, sender: &http2::SendRequest<Content>, peer: SocketAddr) {
-        self.lock().entry(key.clone()).or_default().shared = Some((sender.clone(), peer));
+    pub fn share(&self, key: &Key, connection: &Connection) {
+        if let Some(copy) = connection.copy() {
+            self.lock().entry(key.clone()).or_default().shared = Some(copy);
+        }
     }
 
     pub fn lease(self: &Arc<Self>, key: Key, connection: Connection) -> Lease {
@@ -98,19 +137,17 @@ impl Pools {
 
     pub fn reap(&self) {
         self.lock().retain(|_, pool| {
-            pool.idle.retain_mut(|idle| idle.since.elapsed() < IDLE && !idle.sender.is_closed());
-            if pool.shared.as_ref().is_some_and(|(sender, _)| sender.is_closed()) {
-                pool.shared = None;
-            }
+            pool.idle.retain_mut(|idle| idle.since.elapsed() < IDLE && !idle.connection.is_over());
+            pool.shared.take_if(Connection::is_over);
             !pool.idle.is_empty() || pool.shared.is_some()
         });
     }
 
-    fn put(&self, key: Key, sender: Http1, peer: SocketAddr) {
+    fn put(&self, key: Key, connection: Connection) {
         let mut by_key = self.lock();
         let pool = by_key.entry(key).or_default();
         if pool.idle.len() < IDLE_PER_KEY {
-            pool.idle.push(Idle { sender, peer, since: Instant::now() });
+            pool.idle.push(Idle { connection, since: Instant::now() });
         }
     }
 
@@ -136,18 +173,19 @@ impl Lease {
 
     /// The content has been read to its end.
     pub fn give_back(self) {
-        let Self { pools, key, connection: Connection { sender, peer } } = self;
-        let Sender::Http1(mut sender) = sender else { return };
+        let Self { pools, key, mut connection } = self;
+        let Sender::Http1(sender) = &mut connection.sender else { return };
         if sender.is_ready() {
-            return pools.put(key, sender, peer);
+            return pools.put(key, connection);
         }
         if sender.is_closed() {
             return;
         }
         // The request's content may still be on its way; the connection is free when that is done.
         tokio::spawn(async move {
+            let Sender::Http1(sender) = &mut connection.sender else { return };
             if sender.ready().await.is_ok() {
-                pools.put(key, sender, peer);
+                pools.put(key, connection);
             }
         });
     }

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    InspectError, Inspection, MAX_CONTENT, UNIT,
+    InspectError, Inspection, MAX_CONTENT,
     event_relay::EventRelay,
     outer::{Verdict, WayBack},
     patience, question,
@@ -25,12 +25,14 @@ use super::{
     waiting::Expected,
 };
 use crate::{
+    budget::UNIT,
     content::Collected,
     error::ExchangeError,
     forward::{ForwardError, OriginContent},
     mask::Mask,
     record::Recording,
     relay::AnswerBody,
+    scan::coding::Codings,
 };
 
 /// What is judged of an answer, and what has to be done with it on the way.
@@ -113,7 +115,9 @@ impl Inspection {
             true => Some(share(&self.unfolding, 1).await?),
             false => None,
         };
-        let text = question::unfolded(fields, content).map_err(InspectError::AnswerCoding)?;
+        let text = Codings::of_answer(fields)
+            .and_then(|codings| question::unfolded(codings, content))
+            .map_err(InspectError::AnswerCoding)?;
         let _share = share(&self.in_flight, text.remaining().div_ceil(UNIT).max(1)).await?;
         drop(unfolding);
         let deadline = Deadline::now() + patience(text.remaining());

@@ -47,7 +47,7 @@ impl EventRelay {
         fields: &HeaderMap,
         mut origin: OriginAnswer,
     ) -> Result<Self, ExchangeError> {
-        let codings = Codings::of(fields).map_err(InspectError::AnswerCoding)?;
+        let codings = Codings::of_answer(fields).map_err(InspectError::AnswerCoding)?;
         if let Some(mask) = &mut origin.mask {
             // What is masked is the text, which is what the client gets.
             mask.expect(&HeaderMap::new())?;

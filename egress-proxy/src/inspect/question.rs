@@ -74,10 +74,11 @@ pub fn is_coded(fields: &HeaderMap) -> bool {
 /// # Errors
 /// A coding that cannot be undone, or that would hide something.
 pub fn decoded(fields: &HeaderMap, content: &Collected) -> Result<Collected, InspectError> {
-    let text = unfolded(fields, content)?;
+    let codings = Codings::of(fields)?;
+    let layers = codings.layers();
+    let text = unfolded(codings, content)?;
     // Only now: it unfolds to a bounded size.
-    let layers = Codings::of(fields)?.layers();
-    if !layers.is_empty() && !content.chunks().is_empty() && hides_text(&layers, content) {
+    if !layers.is_empty() && !content.chunks().is_empty() && hides_text(&layers, content)? {
         return Err(InspectError::Hidden);
     }
     Ok(text.with_trailers(content.trailers.clone()))
@@ -87,8 +88,7 @@ pub fn decoded(fields: &HeaderMap, content: &Collected) -> Result<Collected, Ins
 ///
 /// # Errors
 /// A coding that cannot be undone.
-pub fn unfolded(fields: &HeaderMap, content: &Collected) -> Result<Collected, Unreadable> {
-    let mut codings = Codings::of(fields)?;
+pub fn unfolded(mut codings: Codings, content: &Collected) -> Result<Collected, Unreadable> {
     if codings.is_plain() {
         return Ok(content.without_trailers());
     }
@@ -103,25 +103,40 @@ pub fn unfolded(fields: &HeaderMap, content: &Collected) -> Result<Collected, Un
     Ok(Collected::from(text))
 }
 
+/// The fixed part of a gzip member's head, in bytes.
+const FIXED_HEAD: usize = 10;
 /// Coded bytes decoded at a time.
 const PIECE: usize = 16 * 1024;
 
 /// Whether coded content carries bytes of the client's choice that no decoder shows: an extra field, a name or a comment
-/// in the head of any gzip member (RFC 1952 §2.3.1), a frame of zstd that is skipped (RFC 8878 §3.1.2). Lines
-/// between chunks are such bytes too, and under a second coding nobody looks.
-fn hides_text(layers: &[Layer], content: &Collected) -> bool {
-    let coded = content.chunks().concat();
-    match layers {
-        [Layer::Gzip] => gzip_hides_text(&coded),
-        [Layer::Zstd] => zstd_hides_text(&coded),
-        [Layer::AwsChunked] => true,
-        [_] => false,
-        _ => true,
+/// in the head of any gzip member (RFC 1952 §2.3.1), a frame of zstd that is skipped (RFC 8878 §3.1.2). Metadata of
+/// brotli is an error of its decoder. Lines between chunks are such bytes too.
+fn hides_text(layers: &[Layer], content: &Collected) -> Result<bool, Unreadable> {
+    let mut coded = content.chunks().concat();
+    for (depth, layer) in layers.iter().enumerate() {
+        let hides = match layer {
+            Layer::Gzip => gzip_hides_text(&coded),
+            Layer::Zstd => zstd_hides_text(&coded),
+            Layer::Brotli | Layer::Deflate => false,
+            _ => true,
+        };
+        if hides || depth + 1 == layers.len() {
+            return Ok(hides);
+        }
+        // What lies under this coding is coded too.
+        let one = [(header::CONTENT_ENCODING, HeaderValue::from_static(layer.name()))].into_iter().collect();
+        coded = unfolded(Codings::of(&one)?, &Collected::from(coded))?.chunks().concat();
     }
+    Ok(false)
 }
 
+/// The time, flags and system of every member must be the first one's, or many empty members could spell something.
 fn gzip_hides_text(mut coded: &[u8]) -> bool {
+    let first = coded.get(..FIXED_HEAD);
     while !coded.is_empty() {
+        if coded.get(..FIXED_HEAD) != first {
+            return true;
+        }
         let mut member = GzDecoder::new(coded);
         if io::copy(&mut member, &mut io::sink()).is_err() {
             return true;
@@ -185,7 +200,22 @@ mod tests {
         }
         assert!(!is_shown("zstd", [&frame[..], &skipped].concat()));
         assert!(!is_shown("zstd", [&skipped[..], &frame].concat()));
-        let inner = zstd::encode_all(&gzip(GzBuilder::new().comment("secret"))[..], 3).unwrap();
-        assert!(!is_shown("gzip, zstd", inner));
+        assert!(!is_shown("gzip", [plain(), gzip(GzBuilder::new().mtime(0x7365_6372))].concat()));
+    }
+
+    #[test]
+    fn two_codings_are_undone_and_looked_into() {
+        let twice = |inner: Vec<u8>| zstd::encode_all(&inner[..], 3).unwrap();
+        assert!(is_shown("gzip, zstd", twice(gzip(GzBuilder::new()))));
+        assert!(!is_shown("gzip, zstd", twice(gzip(GzBuilder::new().comment("secret")))));
+        let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 6, 0, 0, 0][..], b"secret"].concat();
+        assert!(!is_shown("gzip, zstd", [twice(gzip(GzBuilder::new())), skipped].concat()));
+        assert!(!is_shown("gzip, gzip, zstd", twice(gzip(GzBuilder::new()))));
+    }
+
+    #[test]
+    fn brotli_that_skips_bytes_is_not_shown() {
+        assert!(is_shown("br", b"\xd0\x00\x10nothing to see\x03".to_vec()));
+        assert!(!is_shown("br", b"\xac\x02secret\x03".to_vec()));
     }
 }

@@ -18,7 +18,12 @@ pub fn of(error: &str, outcome: Outcome) -> &'static str {
         "connection_timeout" => "connection_timeout",
         "credential_echoed" => "proxy_internal_response",
         "credential_missing" => "proxy_configuration_error",
+        "destination_unavailable" => "destination_unavailable",
         "dns_error" => "dns_error",
+        "http_protocol_error" => "http_protocol_error",
+        "http_response_timeout" => "http_response_timeout",
+        "proxy_configuration_error" => "proxy_configuration_error",
+        "tls_certificate_error" => "tls_certificate_error",
         "tls_protocol_error" => "tls_protocol_error",
         _ => match outcome {
             Outcome::Blocked | Outcome::Denied => "http_request_denied",

@@ -3,6 +3,7 @@
 //! What cannot be undone cannot be judged, so an unknown coding, broken data and a bomb are all [`Unreadable`]. A
 //! decoder never writes more than a step's worth before its output is looked at and counted.
 
+mod brotli;
 mod chunks;
 mod grpc;
 
@@ -12,7 +13,8 @@ use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::{HeaderMap, header::CONTENT_ENCODING};
 use zstd::stream::raw::{Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
 
-use self::{chunks::Unframed, grpc::Messages};
+pub use self::brotli::Skipped;
+use self::{brotli::Unbrotli, chunks::Unframed, grpc::Messages};
 use super::Layer;
 
 /// The most codings of one content.
@@ -56,7 +58,7 @@ enum Decoder {
     Gzip(Box<MultiGzDecoder<Vec<u8>>>),
     /// Two forms go by this name: the first bytes tell which (RFC 9110, section 8.4.1.2).
     Deflate(Deflate),
-    Brotli(Box<brotli_decompressor::DecompressorWriter<Vec<u8>>>),
+    Brotli(Box<Unbrotli>),
     Zstd {
         decoder: ZstdDecoder<'static>,
         between_frames: bool,
@@ -72,13 +74,22 @@ enum Deflate {
 }
 
 impl Codings {
-    /// The codings that the fields name; none for plain content.
+    /// The codings that the fields of a request name; none for plain content.
     pub fn of(fields: &HeaderMap) -> Result<Codings, Unreadable> {
+        Self::named(fields, Skipped::IsAnError)
+    }
+
+    /// The same for an answer, of which a client reads no more than its decoder shows.
+    pub fn of_answer(fields: &HeaderMap) -> Result<Codings, Unreadable> {
+        Self::named(fields, Skipped::Passes)
+    }
+
+    fn named(fields: &HeaderMap, skipped: Skipped) -> Result<Codings, Unreadable> {
         let mut stages = Vec::new();
         for value in fields.get_all(CONTENT_ENCODING) {
             let value = value.to_str().map_err(|_| Unreadable::Unknown("not text".to_owned()))?;
             for name in value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-                stages.extend(Stage::named(name)?);
+                stages.extend(Stage::named(name, skipped)?);
             }
         }
         if stages.len() > DEPTH {
@@ -98,7 +109,7 @@ impl Codings {
             [0x28, 0xb5, 0x2f, 0xfd, ..] => "zstd",
             _ => return None,
         };
-        let stages = Stage::named(name).ok()?.into_iter().collect();
+        let stages = Stage::named(name, Skipped::IsAnError).ok()?.into_iter().collect();
         Some(Codings { stages, read: 0, written: 0 })
     }
 
@@ -140,17 +151,14 @@ impl Codings {
 }
 
 impl Stage {
-    fn named(name: &str) -> Result<Option<Stage>, Unreadable> {
+    fn named(name: &str, skipped: Skipped) -> Result<Option<Stage>, Unreadable> {
         let unusable = |_| Unreadable::Unknown(name.to_owned());
         let (layer, decoder) = match name.to_ascii_lowercase().as_str() {
             "identity" => return Ok(None),
             "aws-chunked" => (Layer::AwsChunked, Decoder::AwsChunked(Unframed::default())),
             "gzip" | "x-gzip" => (Layer::Gzip, Decoder::Gzip(Box::new(MultiGzDecoder::new(Vec::new())))),
             "deflate" => (Layer::Deflate, Decoder::Deflate(Deflate::Undecided(Vec::new()))),
-            "br" => {
-                let writer = brotli_decompressor::DecompressorWriter::new(Vec::new(), 4096);
-                (Layer::Brotli, Decoder::Brotli(Box::new(writer)))
-            }
+            "br" => (Layer::Brotli, Decoder::Brotli(Box::new(Unbrotli::new(skipped)))),
             "zstd" => {
                 let mut decoder = ZstdDecoder::new().map_err(unusable)?;
                 let window = zstd::zstd_safe::DParameter::WindowLogMax(ZSTD_WINDOW_LOG);
@@ -179,7 +187,7 @@ impl Decoder {
         match self {
             Decoder::AwsChunked(unframed) => unframed.decode(bytes),
             Decoder::Gzip(decoder) => written(decoder, bytes, |decoder| decoder.get_mut()),
-            Decoder::Brotli(decoder) => written(decoder, bytes, |decoder| decoder.get_mut()),
+            Decoder::Brotli(decoder) => decoder.decode(bytes),
             Decoder::Deflate(deflate) => deflate.decode(bytes),
             Decoder::Zstd { decoder, between_frames } => unzstd(decoder, between_frames, bytes),
             Decoder::Grpc(messages) => messages.decode(bytes).map_err(io::Error::other),
@@ -192,10 +200,7 @@ impl Decoder {
                 decoder.try_finish()?;
                 Ok(std::mem::take(decoder.get_mut()))
             }
-            Decoder::Brotli(decoder) => {
-                decoder.close()?;
-                Ok(std::mem::take(decoder.get_mut()))
-            }
+            Decoder::Brotli(decoder) if decoder.is_whole() => Ok(Vec::new()),
             Decoder::Deflate(Deflate::Zlib(decoder)) => {
                 decoder.try_finish()?;
                 Ok(std::mem::take(decoder.get_mut()))
@@ -208,7 +213,7 @@ impl Decoder {
             Decoder::Zstd { between_frames: true, .. } => Ok(Vec::new()),
             Decoder::Grpc(messages) if messages.is_whole() => Ok(Vec::new()),
             Decoder::AwsChunked(unframed) if unframed.is_whole() => Ok(Vec::new()),
-            Decoder::AwsChunked(_) | Decoder::Zstd { .. } | Decoder::Grpc(_) => {
+            Decoder::AwsChunked(_) | Decoder::Brotli(_) | Decoder::Zstd { .. } | Decoder::Grpc(_) => {
                 Err(io::ErrorKind::UnexpectedEof.into())
             }
         }

@@ -41,6 +41,11 @@ pub struct LimitArgs {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub connect_timeout: Duration,
 
+    /// How long an origin may take to begin its answer once nothing more goes out to it, in seconds; then 504. The default
+    /// is longer than the ten minutes after which SDKs of model providers give up by themselves.
+    #[arg(long, value_name = "SECONDS", default_value = "900", value_parser = seconds)]
+    pub response_timeout: Duration,
+
     /// Content up to this many bytes is scanned whole before anything is dialled.
     #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024)]
     pub scan_buffer: usize,
@@ -60,6 +65,7 @@ impl LimitArgs {
             patience: Patience { head: self.head_timeout, idle: self.idle_timeout },
             content_silence: self.content_timeout,
             scan_buffer: self.scan_buffer,
+            response: self.response_timeout,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The inner face lets nobody through but the one exchange that is waiting, once, with its own content.
 
-use harness::client::{Client, post};
+use harness::client::{Client, get, post};
 use harness::h1::{Message, from_latin1};
 use serde_json::json;
 
@@ -24,6 +24,23 @@ async fn an_id_opens_once() {
     let again = request(&last_id(&inspected), "content");
     assert_ne!(inner_face(&inspected, &again).await.head.status(), 200);
     assert_eq!(inspected.origin.seen().arrivals().len(), 1);
+}
+
+#[tokio::test]
+async fn an_id_whose_client_has_left_opens_nothing() {
+    let mut inspected = Inspected::start("").await;
+    inspected.inspector.wire.hold();
+    let (client, url) = (inspected.client(), inspected.url("/echo?left"));
+    let asking = tokio::spawn(async move { client.try_send(get(&url)).await });
+    inspected.inspector.input().saw("/echo?left").await;
+    asking.abort();
+    let _ = asking.await;
+    says(&inspected.proxy.exchange().await, json!({"outcome": "aborted"}));
+    let late = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Exchange: {}\r\n\r\n", last_id(&inspected));
+    assert_eq!(inner_face(&inspected, &late).await.head.status(), 403);
+    let record = inspected.proxy.record_where(|record| record["by"] == "inner face").await;
+    says(&record, json!({"outcome": "denied", "error": "exchange_unknown", "status": 403}));
+    inspected.origin.saw_nothing();
 }
 
 #[tokio::test]

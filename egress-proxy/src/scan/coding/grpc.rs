@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, header::CONTENT_TYPE};
 
-use super::{Layer, Stage, Unreadable};
+use super::{Layer, Skipped, Stage, Unreadable};
 
 /// The messages of one stream, unfolded one after the other.
 pub(super) struct Messages {
@@ -24,7 +24,7 @@ impl Messages {
     }
 
     pub(super) fn layer(&self) -> Layer {
-        Stage::named(&self.coding).ok().flatten().map_or(Layer::Gzip, |stage| stage.layer)
+        Stage::named(&self.coding, Skipped::IsAnError).ok().flatten().map_or(Layer::Gzip, |stage| stage.layer)
     }
 
     pub(super) fn decode(&mut self, mut bytes: &[u8]) -> Result<Vec<u8>, Unreadable> {
@@ -66,7 +66,7 @@ impl Messages {
         let length = u64::from(u32::from_be_bytes([a, b, c, d]));
         let stage = match flag {
             0 => None,
-            _ => Stage::named(&self.coding)?,
+            _ => Stage::named(&self.coding, Skipped::IsAnError)?,
         };
         if length > 0 {
             self.message = Some((length, stage));
