@@ -56,7 +56,11 @@ fn write_down(error: &ExchangeError, answer: &Answer, recording: &Recording) {
         draft.by = Some(answer.by);
         draft.error = Some(answer.token);
         draft.reason = Some(chain(error));
-        draft.alarm = matches!(error, ExchangeError::CredentialSent(_) | ExchangeError::Denied(Denied::Credential(_)));
+        draft.alarm = match error {
+            ExchangeError::CredentialSent(_) | ExchangeError::Denied(Denied::Credential(_)) => true,
+            ExchangeError::Scan(finding) => finding.is_guarded_value(),
+            _ => false,
+        };
         if let ExchangeError::Scan(finding) = error
             && !draft.findings.contains(finding)
         {
@@ -153,6 +157,11 @@ impl Answer {
             ExchangeError::NestedConnect => denied(S::FORBIDDEN, "nested_connect"),
             ExchangeError::OwnField(_) => denied(S::FORBIDDEN, "own_field"),
             ExchangeError::Revoked(_) => denied(S::FORBIDDEN, "revoked"),
+            ExchangeError::Scan(finding) if finding.is_guarded_value() => Self {
+                text: format!("{finding}. The proxy adds credentials by itself; send none."),
+                by: "scan",
+                ..proxy(S::FORBIDDEN, Outcome::Blocked, "secret_found", String::new())
+            },
             ExchangeError::Scan(finding) => Self {
                 status: S::FORBIDDEN,
                 outcome: Outcome::Blocked,

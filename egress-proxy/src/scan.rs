@@ -68,7 +68,7 @@ struct Anchor {
 ///
 /// Has no `Debug`: it holds what it protects.
 #[derive(Default)]
-pub struct ExactValues(Vec<(String, Box<[u8]>)>);
+pub struct ExactValues(Vec<Arc<Rule>>);
 
 /// Rules that do not apply. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,13 +87,26 @@ impl ExactValues {
     /// Adds a credential under the name by which findings may speak of it. Values under eight bytes are ignored: they
     /// would be found everywhere.
     pub fn add(&mut self, name: impl Into<String>, value: &[u8]) {
-        if value.len() >= 8 {
-            self.0.push((name.into(), value.into()));
-        }
+        let name = name.into();
+        let description = format!("the credential `{name}`, which the proxy itself adds");
+        self.push(format!("{}{name}", finding::CREDENTIAL), description, value);
     }
 
-    fn into_rules(self) -> impl Iterator<Item = Arc<Rule>> {
-        self.0.into_iter().map(|(name, value)| Arc::new(Rule::exact(&name, value)))
+    /// Adds the stand-in for a credential: it has no business in what is scanned.
+    pub fn add_stand_in(&mut self, name: impl Into<String>, value: &[u8]) {
+        let name = name.into();
+        self.push(format!("{}{name}", finding::STAND_IN), format!("the stand-in for `{name}`"), value);
+    }
+
+    /// A scan for these values and nothing else; `None` where there are none.
+    pub fn scanner(&self) -> Option<Scanner> {
+        (!self.0.is_empty()).then(|| Scanner::compile(self.0.clone()))
+    }
+
+    fn push(&mut self, id: String, description: String, value: &[u8]) {
+        if value.len() >= 8 {
+            self.0.push(Arc::new(Rule::exact(id, description, value.into())));
+        }
     }
 }
 
@@ -120,14 +133,14 @@ impl Scanner {
             Some(path) => own_rules(path)?,
             None => rules::builtin().to_vec(),
         };
-        all.extend(values.into_rules());
+        all.extend(values.0);
         Ok(Scanner::compile(all))
     }
 
     /// The same rules, and these values in every form in which they may travel.
     pub fn with_exact(self, values: ExactValues) -> Scanner {
         let mut all = self.rules;
-        all.extend(values.into_rules());
+        all.extend(values.0);
         Scanner::compile(all)
     }
 
@@ -199,10 +212,10 @@ fn own_rules(path: &Path) -> Result<Vec<Arc<Rule>>, RulesError> {
 
 impl Rule {
     /// A rule that finds one value, by a part of it that no escape would change.
-    fn exact(name: &str, value: Box<[u8]>) -> Rule {
+    fn exact(id: String, description: String, value: Box<[u8]>) -> Rule {
         Rule {
-            id: format!("credential/{name}"),
-            description: format!("the credential `{name}`, which the proxy itself adds"),
+            id,
+            description,
             group: "credentials".to_owned(),
             source: None,
             check: None,

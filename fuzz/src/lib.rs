@@ -13,6 +13,7 @@ mod mask;
 pub mod mutate;
 mod path;
 mod pieces;
+mod query;
 mod routes;
 mod target;
 mod websocket;
@@ -28,13 +29,14 @@ pub struct Target {
 }
 
 /// Every property, by name.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "authority", run: authority::run },
     Target { name: "coding", run: coding::run },
     Target { name: "fields", run: fields::run },
     Target { name: "judge", run: judge::run },
     Target { name: "mask", run: mask::run },
     Target { name: "path", run: path::run },
+    Target { name: "query", run: query::run },
     Target { name: "routes", run: routes::run },
     Target { name: "target", run: target::run },
     Target { name: "websocket", run: websocket::run },

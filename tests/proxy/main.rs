@@ -4,9 +4,11 @@
 
 mod addresses;
 mod authority;
+mod corpus;
 mod credentials;
 mod debugging;
 mod echo_guard;
+mod fail_closed;
 mod framing;
 mod git;
 mod granting;
