@@ -123,6 +123,14 @@ impl Credential {
         }
     }
 
+    /// What is written into a field; `None` for one that travels in the query.
+    pub fn field_value(&self) -> Option<&HeaderValue> {
+        match &self.slot {
+            Slot::Field { value, .. } => Some(value),
+            Slot::Parameter { .. } => None,
+        }
+    }
+
     /// Tells the scan which values may not leave.
     pub fn guard(&self, exact: &mut ExactValues) {
         let secret = self.password.map_or(self.secret.expose(), |begin| &self.secret.expose()[begin..]);

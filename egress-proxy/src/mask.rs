@@ -90,6 +90,11 @@ impl Mask {
         self.release(held, 0)
     }
 
+    /// The same, to be looked at.
+    pub fn rest(&self) -> &Bytes {
+        &self.held
+    }
+
     pub fn held(&self) -> usize {
         self.held.len()
     }

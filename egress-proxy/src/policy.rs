@@ -19,7 +19,8 @@ use thiserror::Error;
 
 use crate::{
     credentials::{Credential, CredentialError, CredentialSent, Guard, SecretStore, StripList},
-    scan::{ExactValues, Exemptions, RulesError, Scanner, UnknownRule},
+    scan::{Author, ExactValues, Exemptions, RulesError, RulesFile, Scanner, UnknownRule},
+    settings::AnswerMode,
     tls::leaves::Listing,
 };
 
@@ -45,6 +46,7 @@ struct RouteState {
 pub struct Defaults {
     pub inspect: InspectMode,
     pub scan: ScanMode,
+    pub answers: AnswerMode,
 }
 
 /// Whether a missing credential stops the table from being used, or only its route.
@@ -153,8 +155,8 @@ impl Policy {
             table.index(&route).ok_or(Denied::Table(Refusal::HostUnlisted { host: request.authority.host.clone() }))?;
         let inspect = route.inspect.unwrap_or(self.defaults.inspect);
         let scan = Scan::of(&table, index, route.scan.unwrap_or(self.defaults.scan));
-        let authority = request.authority.clone();
-        Ok(RequestPermit { table, index, route, rule, authority, scheme: request.scheme, inspect, scan })
+        let (authority, answers) = (request.authority.clone(), self.defaults.answers);
+        Ok(RequestPermit { table, index, route, rule, authority, scheme: request.scheme, inspect, scan, answers })
     }
 
     /// The same permit where the table is still the same; otherwise the request is judged again.
@@ -296,6 +298,7 @@ pub struct RequestPermit {
     scheme: Scheme,
     inspect: InspectMode,
     scan: Scan,
+    answers: AnswerMode,
 }
 
 /// How a request is scanned. A route that wants no scan is still searched for the proxy's own values.
@@ -352,6 +355,11 @@ impl RequestPermit {
         self.scan.mode
     }
 
+    /// Whether the answer is scanned too.
+    pub fn answers(&self) -> AnswerMode {
+        self.answers
+    }
+
     /// What has to be done with a request before it leaves.
     fn demands(&self) -> impl PartialEq + '_ {
         let Route { keep, scan_except, .. } = &*self.route;
@@ -406,12 +414,33 @@ pub enum TableError {
     Rules(#[from] RulesError),
 }
 
-/// Where the scan's rules come from: ours, or a file of the operator's.
+/// Where the scan's rules come from.
 #[derive(Clone, Debug, Default)]
-pub struct ScanRules(pub Option<PathBuf>);
+pub enum ScanRules {
+    /// Ours.
+    #[default]
+    Shipped,
+    /// A file of the operator's, read again at each reload.
+    File(PathBuf),
+    /// The text of one, from stdin.
+    Given(String),
+}
 
 impl ScanRules {
+    /// The file that is to be watched.
+    pub fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Shipped | Self::Given(_) => None,
+        }
+    }
+
     fn compile(&self, exact: ExactValues) -> Result<Scanner, RulesError> {
-        Scanner::of(self.0.as_deref(), exact)
+        let own = match self {
+            Self::Shipped => None,
+            Self::File(path) => Some(RulesFile::own(path)?),
+            Self::Given(text) => Some(RulesFile::parse("scan_rules", text, "user", Author::User)?),
+        };
+        Ok(Scanner::new(own, exact))
     }
 }

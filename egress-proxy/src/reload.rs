@@ -44,7 +44,7 @@ impl Source {
         upstream_credential: Option<PathBuf>,
         store: SecretStore,
     ) -> Self {
-        let files = routes.iter().chain(&rules.0).chain(&upstream_credential);
+        let files = routes.iter().chain(rules.file()).chain(&upstream_credential);
         let seen = files.map(|path| (path.clone(), stamp(path))).collect();
         Self { routes, rules, upstream_credential, store, seen }
     }
@@ -105,11 +105,12 @@ impl Source {
             }
             None => proxy.policy.table().routes.clone(),
         };
+        let rules = document.scan_rules.map_or_else(|| self.rules.clone(), ScanRules::Given);
         let store = self.store.with(document.tokens.unwrap_or_default());
-        let former = std::mem::replace(&mut self.store, store);
+        let former = (std::mem::replace(&mut self.store, store), std::mem::replace(&mut self.rules, rules));
         let put = self.put_in_force(proxy, routes);
         if put.is_err() {
-            self.store = former;
+            (self.store, self.rules) = former;
         }
         put
     }
@@ -147,7 +148,7 @@ pub fn parse_document(line: &str) -> anyhow::Result<StdinDocument> {
             );
             anyhow::anyhow!("a document on stdin is not valid: column {column}: {what}")
         })
-        .context("expected {\"routes\": …, \"ca\": {\"cert\": …, \"key\": …}, \"tokens\": {…}} on one line")
+        .context("expected {\"routes\": …, \"ca\": {\"cert\": …, \"key\": …}, \"tokens\": {…}, \"scan_rules\": …} on one line")
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {

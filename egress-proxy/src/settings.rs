@@ -1,5 +1,6 @@
 //! What an operator can set, resolved from flags and environment into what the proxy is built from.
 
+mod answers;
 mod limits;
 mod log;
 
@@ -16,7 +17,11 @@ use ipnet::IpNet;
 use thiserror::Error;
 
 use self::upstream::{CREDENTIAL_VARIABLE, UpstreamArgs};
-pub use self::{limits::LimitArgs, log::LogArgs};
+pub use self::{
+    answers::{AnswerArgs, AnswerMode},
+    limits::LimitArgs,
+    log::LogArgs,
+};
 
 /// Run the proxy until SIGTERM or SIGINT.
 #[derive(Clone, Debug, Args)]
@@ -83,6 +88,9 @@ pub struct RunArgs {
     /// Where `/healthz`, `/readyz`, `/metrics` and `/records` are served.
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<SocketAddr>,
+
+    #[command(flatten)]
+    pub answers: AnswerArgs,
 
     #[command(flatten)]
     pub log: LogArgs,

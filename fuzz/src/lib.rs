@@ -15,6 +15,8 @@ mod path;
 mod pieces;
 mod query;
 mod routes;
+mod rules;
+mod scan;
 mod target;
 mod websocket;
 
@@ -29,7 +31,7 @@ pub struct Target {
 }
 
 /// Every property, by name.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "authority", run: authority::run },
     Target { name: "coding", run: coding::run },
     Target { name: "fields", run: fields::run },
@@ -38,6 +40,8 @@ pub const TARGETS: [Target; 10] = [
     Target { name: "path", run: path::run },
     Target { name: "query", run: query::run },
     Target { name: "routes", run: routes::run },
+    Target { name: "rules", run: rules::run },
+    Target { name: "scan", run: scan::run },
     Target { name: "target", run: target::run },
     Target { name: "websocket", run: websocket::run },
 ];

@@ -59,13 +59,18 @@ async fn serve(args: &RunArgs, journal: Journal, events: Events) -> anyhow::Resu
     let mut store = SecretStore::default();
     let mut given = match &mut documents {
         Some(documents) => first_document(documents).await?,
-        None => StdinDocument { routes: None, ca: None, tokens: None },
+        None => StdinDocument { routes: None, ca: None, tokens: None, scan_rules: None },
     };
     store.replace(given.tokens.take().unwrap_or_default());
     let authority = authority(args, &given)?;
+    let rules = match (given.scan_rules.take(), &args.scan_rules) {
+        (Some(text), _) => ScanRules::Given(text),
+        (None, Some(path)) => ScanRules::File(path.clone()),
+        (None, None) => ScanRules::Shipped,
+    };
     let mut source = Source::new(
         args.routes.clone(),
-        ScanRules(args.scan_rules.clone()),
+        rules,
         args.upstream.upstream_credential_file.clone(),
         store,
     );
@@ -240,7 +245,7 @@ fn defaults(args: &RunArgs) -> Defaults {
         ScanModeArg::Record => ScanMode::Record,
         ScanModeArg::Off => ScanMode::Off,
     };
-    Defaults { inspect, scan }
+    Defaults { inspect, scan, answers: args.answers.scan_answers }
 }
 
 fn authority(args: &RunArgs, given: &StdinDocument) -> anyhow::Result<CertificateAuthority> {

@@ -7,7 +7,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -135,13 +135,10 @@ pub fn credential(
         None => CredentialSource::Env(variable.to_owned()),
     };
     let auth = Auth { scheme: AuthScheme::Basic { username: None }, source, placeholder: None };
-    let credential = match Credential::resolve(&auth, store) {
-        Err(CredentialError::Missing(_)) => return Ok(None),
-        resolved => resolved?,
-    };
-    let mut fields = HeaderMap::new();
-    credential.inject(&mut fields);
-    Ok(fields.remove(header::AUTHORIZATION))
+    match Credential::resolve(&auth, store) {
+        Err(CredentialError::Missing(_)) => Ok(None),
+        resolved => Ok(resolved?.field_value().cloned()),
+    }
 }
 
 /// Why there is no tunnel.

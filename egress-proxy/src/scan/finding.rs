@@ -52,10 +52,28 @@ pub enum Layer {
 pub(super) const CREDENTIAL: &str = "credential/";
 pub(super) const STAND_IN: &str = "stand-in/";
 
+/// The rule of contents that cannot be judged.
+pub(super) const UNREADABLE: &str = "unreadable-content";
+
 impl Finding {
     /// Whether a value of the proxy's own was found, a credential or a stand-in: no mode lets it pass.
     pub fn is_guarded_value(&self) -> bool {
         self.rule.starts_with(CREDENTIAL) || self.rule.starts_with(STAND_IN)
+    }
+
+    /// What whoever sent it can do.
+    pub fn remedy(&self) -> String {
+        match self.rule.as_str() {
+            UNREADABLE => "Send it as it is, or coded with gzip, deflate, br or zstd alone; else ask the operator for \
+                           `scan: off` on this route."
+                .to_owned(),
+            rule if rule.starts_with(CREDENTIAL) => {
+                "Take it out of the request: the proxy adds it where it belongs.".to_owned()
+            }
+            rule => format!(
+                "Take it out of the request; if it is no secret, ask the operator for `scan_except: [{rule}]` on this route."
+            ),
+        }
     }
 
     /// The way to it: `content > json > base64`.

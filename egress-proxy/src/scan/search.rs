@@ -1,19 +1,20 @@
 //! A closer look at the places that the anchors found: undoes what hides the keyword and asks its rules.
 
+use scan_rules::{Case, DEPTH, Hit, Keyword, Steps};
+
 use super::{
-    Exemptions, Layer, Scanner,
-    anchors::Hit,
-    encoding::{LEFT, LONGEST, Steps},
+    Anchor, Exemptions, Layer, Rule, Scanner,
+    encoding::{LEFT, layer, undo},
     escape::Escape,
-    rules::{Case, Keyword, LONGEST_MATCH, structure::seed},
+    rules::structure::seed,
 };
 
-/// How many encodings may lie on top of each other.
-pub(super) const DEPTH: usize = 2;
 /// How far before a keyword a rule may look.
 pub(super) const BEFORE: usize = 512;
 /// So many bytes from a keyword on tell whether it is worth to look closer.
-const GLANCE: usize = 48;
+const GLANCE: usize = 28;
+/// So many bytes from its begin on are all that a glance at a hit may read.
+pub(super) const GLIMPSE: usize = 4 * GLANCE + 16;
 /// How far before a keyword escapes are undone.
 const ESCAPED_BEFORE: usize = 128;
 
@@ -56,6 +57,20 @@ impl Scanner {
         self.search_part(text, text.len(), except, Trail::EMPTY)
     }
 
+    /// The places of a text at which anything might be found; where there are none, [`Scanner::search`] finds nothing.
+    pub(super) fn candidates(&self, text: &[u8], mut found: impl FnMut(usize)) {
+        self.patterns.sweep(text, 0, text.len(), |hit| found(hit.at));
+        for escape in Escape::ALL {
+            memchr::memchr_iter(escape.mark(), text).for_each(&mut found);
+        }
+        if self.seeds.is_some() {
+            (0..text.len())
+                .step_by(seed::STRIDE as usize)
+                .filter(|at| seed::may_be_in_phrase(text, *at))
+                .for_each(&mut found);
+        }
+    }
+
     /// Searches around an escape that may hide a part of a keyword: only what begins before `upto`; the rest of `text`
     /// is there to be read.
     pub(super) fn search_escaped(
@@ -70,7 +85,7 @@ impl Scanner {
 
     fn search_part(&self, text: &[u8], upto: usize, except: &Exemptions, trail: Trail) -> Option<Match> {
         let mut hits = Vec::new();
-        self.anchors.sweep(text, 0, upto, |hit| hits.push(hit));
+        self.patterns.sweep(text, 0, upto, |hit| hits.extend((hit.pattern != Hit::ESCAPE).then_some(hit)));
         hits.sort_unstable();
         for hit in hits {
             if let Some(found) = self.examine_with(text, hit, except, trail) {
@@ -102,21 +117,29 @@ impl Scanner {
         self.search_part(&plain, begun, except, trail)
     }
 
+    /// Whether the rules need to be asked at a hit: a quick answer for most.
+    pub(super) fn is_worth_a_look(&self, text: &[u8], hit: Hit, except: &Exemptions) -> bool {
+        let look = Look { scanner: self, keyword: self.patterns.keyword(hit), except };
+        let start = hit.at.saturating_sub(BEFORE);
+        let end = text.len().min(hit.at + GLIMPSE.max(2 * self.anchors[look.keyword].longest));
+        look.glance(&text[start..end], hit.at - start, self.patterns.steps(hit))
+    }
+
     /// Asks the rules at a hit in a text that is wholly there as far as they may read.
     pub(super) fn examine(&self, text: &[u8], hit: Hit, except: &Exemptions) -> Option<Match> {
         self.examine_with(text, hit, except, Trail::EMPTY)
     }
 
     fn examine_with(&self, text: &[u8], hit: Hit, except: &Exemptions, trail: Trail) -> Option<Match> {
-        let pattern = self.anchors.pattern(hit);
-        let reach = self.reach(hit);
+        let (keyword, steps) = (self.patterns.keyword(hit), self.patterns.steps(hit));
+        let reach = self.anchors[keyword].reach;
         let start = hit.at.saturating_sub(BEFORE);
         let end = text.len().min(hit.at + reach);
-        let look = Look { scanner: self, keyword: pattern.keyword as usize, except };
-        if !look.glance(&text[start..end], hit.at - start, pattern.steps()) {
+        let look = Look { scanner: self, keyword, except };
+        if !self.is_worth_a_look(text, hit, except) {
             return None;
         }
-        let mut found = look.at(&text[start..end], hit.at - start, pattern.steps(), trail)?;
+        let mut found = look.at(&text[start..end], hit.at - start, steps, trail)?;
         found.at = if found.layers.is_empty() { found.at + start } else { hit.at };
         Some(found)
     }
@@ -134,17 +157,17 @@ impl Look<'_> {
     fn glance(&self, text: &[u8], at: usize, steps: Steps) -> bool {
         let Some((step, rest)) = steps.split_first() else { return self.may_begin(text, at) };
         // An escape within the encoded text is for the closer look.
-        let near = &text[at..text.len().min(at + 2 * GLANCE)];
+        let near = &text[at..text.len().min(at + 4 * GLANCE)];
         if Escape::ALL.into_iter().any(|escape| memchr::memchr(escape.mark(), near).is_some()) {
             return true;
         }
-        let room = if rest.len() == 0 { GLANCE } else { 2 * GLANCE };
-        let left = 4 * self.scanner.keywords[self.keyword].core + 8;
-        step.undo(text, at, left, room).is_some_and(|(plain, at)| self.glance(&plain, at, rest))
+        let room = if rest.depth() == 0 { GLANCE } else { 2 * GLANCE };
+        let left = 4 * self.scanner.anchors[self.keyword].core + 8;
+        undo(step, text, at, left, room).is_some_and(|(plain, at)| self.glance(&plain, at, rest))
     }
 
     fn may_begin(&self, text: &[u8], at: usize) -> bool {
-        let anchor = &self.scanner.keywords[self.keyword];
+        let anchor = &self.scanner.anchors[self.keyword];
         let keyword = &anchor.keyword;
         let before = &text[at.saturating_sub(6 * anchor.core)..at];
         if Escape::ALL.into_iter().any(|escape| memchr::memchr(escape.mark(), before).is_some()) {
@@ -156,7 +179,7 @@ impl Look<'_> {
             Case::Counts => *before == keyword.text[..anchor.core],
             Case::Ignored => before.eq_ignore_ascii_case(&keyword.text[..anchor.core]),
         };
-        same && anchor.rules.iter().any(|rule| self.scanner.rules[*rule].may_begin(text, start))
+        same && self.asked(anchor).any(|(_, rule)| rule.may_begin(text, start) && !rule.lacks_sign(text, start))
     }
 
     /// `at` is where the keyword stands in `text`, or the pattern that hides it under `steps`.
@@ -164,21 +187,23 @@ impl Look<'_> {
         let found = match steps.split_first() {
             None => self.rules(text, at, trail),
             Some((step, rest)) => {
-                let deeper = trail.and(step.layer())?;
-                step.undo(text, at, LEFT, usize::MAX).and_then(|(plain, at)| self.at(&plain, at, rest, deeper))
+                let deeper = trail.and(layer(step))?;
+                undo(step, text, at, LEFT, usize::MAX).and_then(|(plain, at)| self.at(&plain, at, rest, deeper))
             }
         };
-        if found.is_some() || trail.spare() <= steps.len() {
+        if found.is_some() || trail.spare() <= steps.depth() {
             return found;
         }
+        // As far as the rules read, where nothing else is to be undone.
+        let enough = if steps.depth() == 0 { self.scanner.anchors[self.keyword].longest } else { text.len() };
         Escape::ALL.into_iter().find_map(|escape| {
             let start = at.saturating_sub(ESCAPED_BEFORE);
             memchr::memchr(escape.mark(), &text[start..])?;
-            let mut plain = Vec::with_capacity(text.len() - start);
+            let mut plain = Vec::with_capacity((at - start + enough).min(text.len() - start));
             escape.undo(&text[start..at], &mut plain);
             let there = plain.len();
-            escape.undo(&text[at..], &mut plain);
-            if plain.len() == text.len() - start {
+            escape.undo_until(there + enough, &text[at..], &mut plain);
+            if plain[..] == text[start..][..plain.len()] {
                 return None;
             }
             self.at(&plain, there, steps, trail.and(escape.layer())?)
@@ -186,15 +211,21 @@ impl Look<'_> {
     }
 
     fn rules(&self, text: &[u8], at: usize, trail: Trail) -> Option<Match> {
-        let anchor = &self.scanner.keywords[self.keyword];
+        let anchor = &self.scanner.anchors[self.keyword];
         let start = at.checked_sub(anchor.core)?;
         if !stands_at(text, start, &anchor.keyword) {
             return None;
         }
-        anchor.rules.iter().filter(|rule| !self.except.covers(**rule)).find_map(|&rule| {
-            let secret = self.scanner.rules[rule].find(text, start)?;
-            Some(Match { rule, at: secret.start, layers: trail.layers() })
+        self.asked(anchor).find_map(|(number, rule)| {
+            let secret = rule.find(text, start)?;
+            Some(Match { rule: number, at: secret.start, layers: trail.layers() })
         })
+    }
+
+    /// The rules behind a keyword that apply.
+    fn asked<'s>(&'s self, anchor: &'s Anchor) -> impl Iterator<Item = (usize, &'s Rule)> {
+        let applies = |number: &&usize| !self.except.covers(**number);
+        anchor.rules.iter().filter(applies).filter_map(|&number| Some((number, self.scanner.rules[number].as_deref()?)))
     }
 }
 
@@ -215,10 +246,6 @@ impl Scanner {
 
     /// How many bytes from its begin on a hit may need.
     pub(super) fn reach(&self, hit: Hit) -> usize {
-        let anchor = &self.keywords[self.anchors.pattern(hit).keyword as usize];
-        *anchor.reach.get_or_init(|| {
-            let longest = anchor.rules.iter().map(|rule| self.rules[*rule].longest()).max().unwrap_or(0);
-            (6 * (longest + LONGEST)).min(LONGEST_MATCH)
-        })
+        self.anchors[self.patterns.keyword(hit)].reach
     }
 }

@@ -7,13 +7,13 @@
 
 use std::collections::VecDeque;
 
+use scan_rules::{Hit, LONGEST};
+
 use super::{
     Exemptions, HOLD_BACK, Scanner,
-    anchors::Hit,
-    encoding::LONGEST,
     escape::Escape,
     rules::structure::seed,
-    search::{BEFORE, Match},
+    search::{BEFORE, GLIMPSE, Match},
 };
 
 /// How much is swept at a time, so that it is read from the processor's cache.
@@ -22,6 +22,9 @@ const SLICE: usize = 32 * 1024;
 const LAG: usize = LONGEST + 8;
 /// A stretch with escapes that may hide keywords is unescaped this far at a time.
 const ESCAPED: usize = 1536;
+/// The kinds of escapes, by their places in [`Escape::ALL`].
+const JSON: usize = 0;
+const PERCENT: usize = 1;
 /// The longest stretch that is kept before the place that waits first.
 const KEPT: usize = BEFORE + LAG;
 
@@ -51,6 +54,13 @@ enum Candidate {
     Words,
 }
 
+/// Whether more bytes come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Awaited,
+    None,
+}
+
 /// Something that must not leave, at this byte of the content.
 pub(super) struct Stop {
     pub byte: u64,
@@ -63,7 +73,7 @@ impl Tape {
         for slice in bytes.chunks(SLICE) {
             self.forget();
             self.held.extend_from_slice(slice);
-            self.sweep(scanner, self.held.len().saturating_sub(LAG));
+            self.sweep(scanner, except, self.held.len().saturating_sub(LAG), Rest::Awaited);
             self.judge(scanner, except, self.end())?;
         }
         Ok(self.clear())
@@ -71,7 +81,7 @@ impl Tape {
 
     /// Judges what is left: no more bytes come.
     pub(super) fn finish(&mut self, scanner: &Scanner, except: &Exemptions) -> Result<u64, Stop> {
-        self.sweep(scanner, self.held.len());
+        self.sweep(scanner, except, self.held.len(), Rest::None);
         self.judge(scanner, except, u64::MAX)?;
         Ok(self.end())
     }
@@ -89,26 +99,37 @@ impl Tape {
         (byte - self.base) as usize
     }
 
-    fn sweep(&mut self, scanner: &Scanner, to: usize) {
+    fn sweep(&mut self, scanner: &Scanner, except: &Exemptions, to: usize, rest: Rest) {
         if to <= self.swept {
             return;
         }
         let (from, base) = (self.swept, self.base);
         let mut fresh = Vec::new();
-        scanner.anchors.sweep(&self.held, from, to, |hit: Hit| {
+        let held = &self.held;
+        let covered = &mut self.covered;
+        let mut escape_at = |offset: usize, kind: usize, fresh: &mut Vec<Waiting>| {
+            let at = base + offset as u64;
+            if at >= covered[kind] && Escape::ALL[kind].hides_keyword(&held[offset..]) {
+                covered[kind] = at + ESCAPED as u64;
+                let due = at + (HOLD_BACK - LAG) as u64;
+                fresh.push(Waiting { at, due, what: Candidate::Escapes { kind } });
+            }
+        };
+        scanner.patterns.sweep(held, from, to, |hit: Hit| {
+            if hit.pattern == Hit::ESCAPE {
+                return escape_at(hit.at, JSON, &mut fresh);
+            }
+            // Most places are none at a glance, and need not wait for one.
+            let is_there = rest == Rest::None || hit.at + GLIMPSE <= held.len();
+            if is_there && !scanner.is_worth_a_look(held, hit, except) {
+                return;
+            }
             let at = base + hit.at as u64;
             let due = at + scanner.reach(hit) as u64;
             fresh.push(Waiting { at, due, what: Candidate::Keyword { pattern: hit.pattern } });
         });
-        for (kind, escape) in Escape::ALL.into_iter().enumerate() {
-            for offset in memchr::memchr_iter(escape.mark(), &self.held[from..to]) {
-                let at = base + (from + offset) as u64;
-                if at >= self.covered[kind] && escape.hides_keyword(&self.held[from + offset..]) {
-                    self.covered[kind] = at + ESCAPED as u64;
-                    let due = at + (HOLD_BACK - LAG) as u64;
-                    fresh.push(Waiting { at, due, what: Candidate::Escapes { kind } });
-                }
-            }
+        for offset in memchr::memchr_iter(Escape::Percent.mark(), &held[from..to]) {
+            escape_at(from + offset, PERCENT, &mut fresh);
         }
         if scanner.seeds.is_some() {
             let mut at = (base + from as u64).next_multiple_of(seed::STRIDE);
