@@ -1,6 +1,6 @@
 # What there is to run. Each of these does its own set-up, shows what it does, and is quick the second time.
 
-.PHONY: demo test interop build bench bench-quick bench-compare bench-path bench-scan fuzz lint setup clean-images
+.PHONY: demo test interop build bench bench-quick bench-compare bench-path bench-scan fuzz lint setup clean-images clients-matrix
 
 # A short story on this machine: an origin, a bottle, and what the bottle's agent can and cannot do.
 demo:
@@ -34,6 +34,10 @@ bench-compare:
 # Steps of the request path alone, by criterion.
 bench-path:
 	cargo bench --locked -p benches --bench path
+
+# docs/clients.md: the clients of tests/matrix in a bottle, each against an origin of its own.
+clients-matrix:
+	@scripts/clients-matrix
 
 lint:
 	cargo fmt --all --check
