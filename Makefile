@@ -1,6 +1,6 @@
 # What there is to run. Each of these does its own set-up, shows what it does, and is quick the second time.
 
-.PHONY: demo test interop build bench bench-quick bench-compare bench-path bench-scan fuzz lint setup clean-images clients-matrix
+.PHONY: demo test interop build bench bench-quick bench-compare bench-instructions bench-path bench-scan fuzz lint setup clean-images clients-matrix
 
 # A short story on this machine: an origin, a bottle, and what the bottle's agent can and cannot do.
 demo:
@@ -30,6 +30,10 @@ bench-quick:
 # Beside an older revision of the proxy: make bench-compare REV=main~10
 bench-compare:
 	@scripts/bench-compare "$(REV)"
+
+# Instructions per request, by callgrind: repeatable on a busy machine.
+bench-instructions:
+	@scripts/bench-instructions
 
 # Steps of the request path alone, by criterion.
 bench-path:
