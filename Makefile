@@ -1,6 +1,6 @@
 # What there is to run. Each of these does its own set-up, shows what it does, and is quick the second time.
 
-.PHONY: demo test interop build bench bench-quick bench-compare bench-instructions bench-path bench-scan fuzz lint setup clean-images clients-matrix
+.PHONY: demo test interop build bench bench-quick bench-compare bench-instructions bench-path bench-scan fuzz lint setup clean-images clients-matrix test-gvisor launch-failures
 
 # A short story on this machine: an origin, a bottle, and what the bottle's agent can and cannot do.
 demo:
@@ -43,6 +43,14 @@ bench-path:
 clients-matrix:
 	@scripts/clients-matrix
 
+# `bottle` killed at each step of a launch, and engines that die or run out of room; as root.
+launch-failures:
+	@scripts/launch-failures
+
+# The tests of bottles with the agent in gVisor (`runsc`); as root.
+test-gvisor:
+	@scripts/test-gvisor
+
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -50,7 +58,7 @@ lint:
 # A container engine and the test agent's image.
 setup:
 	@scripts/engine
-	@scripts/base-image >/dev/null
+	@scripts/base-image --git-host >/dev/null
 
 # The images that bottles were built on; they are built again when needed.
 clean-images:

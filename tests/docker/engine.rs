@@ -53,8 +53,25 @@ pub(crate) async fn gateway(network: &str) -> String {
 
 /// The agent image that `scripts/base-image` made.
 pub(crate) async fn agent_image() -> String {
-    let images = docker(&["image", "ls", "claude-bottle-slim", "--format", "{{.Repository}}:{{.Tag}}"]).await;
-    images.lines().next().expect("no agent image: run `scripts/base-image` (`make test` does)").to_owned()
+    newest("claude-bottle-slim").await
+}
+
+/// The image of a Git host that `scripts/base-image --git-host` made; git-gate is built on it too.
+pub(crate) async fn git_host_image() -> String {
+    newest("claude-bottle-git-host").await
+}
+
+async fn newest(repository: &str) -> String {
+    let images = docker(&["image", "ls", repository, "--format", "{{.Repository}}:{{.Tag}}"]).await;
+    let first = images.lines().next();
+    first.unwrap_or_else(|| panic!("no image `{repository}`: run `scripts/base-image --git-host`")).to_owned()
+}
+
+/// Where this machine's engine listens.
+#[cfg(feature = "launch-failures")]
+pub(crate) fn socket() -> std::path::PathBuf {
+    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
+    host.strip_prefix("unix://").unwrap_or("/var/run/docker.sock").into()
 }
 
 /// Builds an image from a Dockerfile that needs no other file.
