@@ -122,8 +122,10 @@ impl Setup {
             identity: String::new(),
             child,
             home: self.home,
+            leftovers: Leftovers::default(),
         };
         bottle.identity = bottle.up().await;
+        bottle.leftovers.0.clone_from(&bottle.identity);
         assert_eq!(bottle.sh("echo here").await, "here");
         bottle
     }
@@ -150,6 +152,19 @@ pub(crate) struct Bottle {
     stdout: Lines<BufReader<ChildStdout>>,
     stderr: Lines<BufReader<ChildStderr>>,
     said: String,
+    leftovers: Leftovers,
+}
+
+/// What a test that fails would leave on the engine, by its identity. An engine has addresses for a dozen bottles.
+#[derive(Default)]
+struct Leftovers(String);
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        if std::thread::panicking() && !self.0.is_empty() {
+            engine::remove_all_of(&self.0);
+        }
+    }
 }
 
 /// How `bottle start` ended, and everything it said.

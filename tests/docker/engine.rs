@@ -36,6 +36,15 @@ pub(crate) async fn belongings(identity: &str) -> Vec<String> {
     containers.lines().chain(networks.lines()).map(str::to_owned).collect()
 }
 
+/// Removes whatever bears an identity, where no test can wait for it any more.
+pub(crate) fn remove_all_of(identity: &str) {
+    let script = format!(
+        "docker ps -aq --filter label=claude-bottle.identity={identity} | xargs -r docker rm -fv; \
+         docker network ls -q --filter label=claude-bottle.identity={identity} | xargs -r docker network rm"
+    );
+    let _ = std::process::Command::new("sh").args(["-c", &script]).output();
+}
+
 /// The host's own address on the engine's default bridge: where containers that may get out find this machine.
 pub(crate) async fn host_address() -> String {
     gateway("bridge").await

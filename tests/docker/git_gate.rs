@@ -67,8 +67,8 @@ async fn a_repository_is_read_and_written_under_its_own_url() {
     assert!(place.host.refs().await.contains("refs/tags/v1"), "{}", place.host.refs().await);
 
     place.host.infra("git update-ref refs/heads/news main && git branch -D topic").await;
-    let read = place.bottle.sh("git fetch -q --prune; git branch -r --format='%(refname:short)'").await;
-    assert_eq!(read, "origin\norigin/main\norigin/news", "news come, and what upstream dropped goes");
+    let read = place.bottle.sh("git fetch -q --prune; git branch -r --format='%(refname)' | grep -v HEAD").await;
+    assert_eq!(read, "refs/remotes/origin/main\nrefs/remotes/origin/news", "news come, and what upstream dropped goes");
 
     let (records, _) = place.records().await;
     let of = |kind: &str| records.iter().filter(|record| record["kind"] == kind).cloned().collect::<Vec<_>>();
