@@ -4,7 +4,6 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use harness::within;
 use tempfile::TempDir;
 
 use crate::bottle::{Setup, bottle_on};
@@ -27,7 +26,7 @@ impl Engine {
     async fn start_in(folder: TempDir, options: &[&str]) -> Self {
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         let daemon = daemon(&folder, &options);
-        let engine = Self { daemon, folder, options };
+        let mut engine = Self { daemon, folder, options };
         engine.answers().await;
         let image = agent_image().await;
         let archive = Command::new("docker").args(["save", &image]).stdout(Stdio::piped()).spawn().expect("docker");
@@ -61,13 +60,15 @@ impl Engine {
         self.says(&["ps", "-aq", "--filter", filter]) + &self.says(&["network", "ls", "-q", "--filter", filter])
     }
 
-    async fn answers(&self) {
-        let asked = async {
-            while tokio::net::UnixStream::connect(self.socket()).await.is_err() || self.says(&["version"]).is_empty() {
-                tokio::task::yield_now().await;
-            }
-        };
-        within("an engine that answers", asked).await;
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    async fn answers(&mut self) {
+        while self.says(&["version", "--format", "{{.Server.Version}}"]).is_empty() {
+            assert!(self.daemon.try_wait().expect("a child of ours").is_none(), "no engine: {}", self.log());
+            tokio::task::yield_now().await;
+        }
     }
 
     fn die(&mut self) {
@@ -95,7 +96,9 @@ fn daemon(folder: &TempDir, options: &[String]) -> Child {
     let log = File::options().create(true).append(true).open(folder.path().join("log")).expect("a log");
     // A killed one's would be taken for a living one's.
     let _ = std::fs::remove_file(path("pid"));
-    Command::new("dockerd")
+    // In a network of its own: `--bridge none` takes away the bridge of whoever's network it finds.
+    Command::new("unshare")
+        .args(["--net", "dockerd"])
         .args(["--host", &format!("unix://{}", path("docker.sock")), "--data-root", &path("data")])
         .args(["--exec-root", &path("exec"), "--pidfile", &path("pid"), "--bridge", "none"])
         .args(options)
@@ -128,7 +131,7 @@ async fn an_engine_that_dies_under_a_bottle_ends_it_and_cleanup_finds_the_rest()
     assert!(ended.stderr.contains("error: "), "{}", ended.stderr);
     assert!(ended.stderr.contains("`bottle cleanup` removes what is left"), "{}", ended.stderr);
     engine.come_back().await;
-    assert_ne!(engine.belongings(), "");
+    assert_ne!(engine.belongings(), "", "{}", engine.log());
     let cleaned = bottle_on(&address, home.path(), &["cleanup", "--yes"]).await;
     assert!(cleaned.status.success(), "{}", cleaned.stderr);
     assert_eq!(engine.belongings(), "");
