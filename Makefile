@@ -1,6 +1,7 @@
 # What there is to run. Each of these does its own set-up, shows what it does, and is quick the second time.
 
-.PHONY: demo test interop build bench bench-quick bench-compare bench-path bench-scan fuzz hardening lint setup clean-images
+.PHONY: demo test interop build bench bench-quick bench-compare bench-instructions bench-path bench-scan fuzz hardening
+.PHONY: lint setup clean-images clients-matrix test-gvisor launch-failures
 
 # A short story on this machine: an origin, a bottle, and what the bottle's agent can and cannot do.
 demo:
@@ -31,9 +32,25 @@ bench-quick:
 bench-compare:
 	@scripts/bench-compare "$(REV)"
 
+# Instructions per request, by callgrind: repeatable on a busy machine.
+bench-instructions:
+	@scripts/bench-instructions
+
 # Steps of the request path alone, by criterion.
 bench-path:
 	cargo bench --locked -p benches --bench path
+
+# docs/clients.md: the clients of tests/matrix in a bottle, each against an origin of its own.
+clients-matrix:
+	@scripts/clients-matrix
+
+# `bottle` killed at each step of a launch, and engines that die or run out of room; as root.
+launch-failures:
+	@scripts/launch-failures
+
+# The tests of bottles with the agent in gVisor (`runsc`); as root.
+test-gvisor:
+	@scripts/test-gvisor
 
 lint:
 	cargo fmt --all --check
@@ -42,7 +59,7 @@ lint:
 # A container engine and the test agent's image.
 setup:
 	@scripts/engine
-	@scripts/base-image >/dev/null
+	@scripts/base-image --git-host >/dev/null
 
 # The images that bottles were built on; they are built again when needed.
 clean-images:

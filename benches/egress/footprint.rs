@@ -24,7 +24,7 @@ const WORK: Amount = Amount { time: Duration::from_secs(15), requests: 100_000 }
 const IDLE_CONNECTIONS: usize = 1_000;
 /// One body, to see whether it is kept in memory.
 const BODY_MIB: u64 = 1_024;
-const HUNG: Duration = Duration::from_secs(120);
+const HUNG: Duration = Duration::from_secs(300);
 const MIB: f64 = (1 << 20) as f64;
 
 pub const START: &str = "start to first answer";

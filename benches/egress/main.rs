@@ -20,7 +20,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use anyhow::Context;
 use clap::{Args, Parser};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::time::timeout;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
 
 use crate::{
     contender::{Contender, Kind, Programs, World},
@@ -87,7 +90,15 @@ fn main() -> anyhow::Result<()> {
     match role {
         Role::Origin { folder } => runtime.block_on(origin::run(&folder)),
         Role::Floor { folder, listen } => runtime.block_on(floor::run(&folder, listen)),
-        Role::Run(args) => runtime.block_on(measure(*args)),
+        // Whatever ends it, what it started is ended with it.
+        Role::Run(args) => runtime.block_on(async {
+            let mut terminate = signal(SignalKind::terminate())?;
+            tokio::select! {
+                done = measure(*args) => done,
+                _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+                _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
+            }
+        }),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: flags to settings, verbs to functions, errors to exit codes. The only place that exits.
 
 mod ca;
+mod canary;
 mod check;
 mod healthcheck;
 mod learn;
@@ -58,6 +59,8 @@ enum Verb {
     Records(records::RecordsVerb),
     /// Ask a running proxy whether it may be used.
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Send a made-up key through a running proxy, which must refuse it.
+    Canary(canary::CanaryArgs),
 }
 
 /// The exit code of a verb that did its work and says no.
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         Verb::Learn(args) => learn::run(&args, &mut std::io::stdin().lock(), &mut out),
         Verb::Records(verb) => records::run(&verb, &mut out),
         Verb::Healthcheck(args) => healthcheck::run(&args),
+        Verb::Canary(args) => canary::run(&args),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

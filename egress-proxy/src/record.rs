@@ -9,6 +9,8 @@ mod journal;
 mod log_file;
 pub mod pretty;
 pub mod proxy_error;
+mod sink;
+mod tunnel;
 
 use std::{
     sync::{
@@ -21,7 +23,7 @@ use std::{
 use http::{HeaderMap, Method, StatusCode, Version, uri::PathAndQuery};
 use shared::{
     authority::Authority,
-    record::{ExchangeRecord, FindingRecord, Outcome, SCHEMA_VERSION, TunnelRecord, Verdict},
+    record::{ExchangeRecord, FindingRecord, Outcome, SCHEMA_VERSION, Verdict},
     routes::Scheme,
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -33,8 +35,10 @@ pub use self::{
     capture::{Values, Wish},
     feed::{Heard, Subscription},
     har::HarFile,
-    journal::{Format, Journal, JournalClosed, Output, Room, Sink},
+    journal::{Journal, JournalClosed, Room},
     log_file::{LogFile, Rotation},
+    sink::{Format, Output, Sink},
+    tunnel::TunnelRecording,
 };
 
 /// The id of an exchange or tunnel: 128 random bits, shown as 32 hexadecimal digits.
@@ -251,65 +255,6 @@ impl Draft {
             Outcome::Denied => Some(Verdict::Denied),
             _ => self.allowed.then_some(Verdict::Allowed),
         }
-    }
-}
-
-/// The record of one tunnel while it lives.
-pub struct TunnelRecording {
-    pub id: Id,
-    began: Instant,
-    time: OffsetDateTime,
-    authority: String,
-    pub outcome: Outcome,
-    pub error: Option<&'static str>,
-    pub reason: Option<String>,
-    pub client_protocol: Option<&'static str>,
-    exchanges: Arc<AtomicU64>,
-    room: Option<Room>,
-}
-
-impl TunnelRecording {
-    pub fn begin(room: Room, authority: String) -> Self {
-        room.metrics().tunnels_open.enter();
-        Self {
-            id: Id::random(),
-            began: Instant::now(),
-            time: OffsetDateTime::now_utc(),
-            authority,
-            outcome: Outcome::Aborted,
-            error: None,
-            reason: None,
-            client_protocol: None,
-            exchanges: Arc::default(),
-            room: Some(room),
-        }
-    }
-
-    /// Counts the exchanges inside.
-    pub fn counter(&self) -> Arc<AtomicU64> {
-        self.exchanges.clone()
-    }
-
-    pub fn fail(&mut self, outcome: Outcome, error: &'static str, reason: String) {
-        (self.outcome, self.error, self.reason) = (outcome, Some(error), Some(reason));
-    }
-}
-
-impl Drop for TunnelRecording {
-    fn drop(&mut self) {
-        let Some(room) = self.room.take() else { return };
-        room.write_tunnel(TunnelRecord {
-            schema: SCHEMA_VERSION,
-            id: self.id.to_string().into(),
-            time: timestamp(self.time).into(),
-            authority: std::mem::take(&mut self.authority).into(),
-            outcome: self.outcome,
-            error: self.error.map(Into::into),
-            reason: self.reason.take().map(Into::into),
-            client_protocol: self.client_protocol.map(Into::into),
-            exchanges: self.exchanges.load(Ordering::Relaxed),
-            total_ms: milliseconds(self.began),
-        });
     }
 }
 

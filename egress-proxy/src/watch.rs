@@ -1,6 +1,7 @@
 //! `egress-proxy watch`: exchanges in the terminal, as they are recorded. It only reads records; nothing it does reaches
 //! the proxy.
 
+mod row;
 mod source;
 mod state;
 mod view;

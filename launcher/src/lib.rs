@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod backend;
+pub mod canary;
 mod cli;
 mod commands;
 pub mod diagnostics;

@@ -105,9 +105,15 @@ fn git_remote(entry: &GitEntry, host: &Host, problems: &mut Problems) -> Option<
         problems.push(&key.source, key.at.error("a key file is absolute or begins with `~/`"));
         return None;
     };
-    if let Err(error) = fs::File::open(&path) {
-        let error = key.at.error(format!("the key `{}` cannot be read: {error}", host.shorten(&path)));
-        problems.push(&key.source, error.with_hint("name the private key, not the one that ends in `.pub`"));
+    let shown = host.shorten(&path);
+    let problem = match fs::read_to_string(&path) {
+        Err(error) => Some((format!("the key `{shown}` cannot be read: {error}"), NAME_THE_KEY)),
+        Ok(text) if !text.contains(" PRIVATE KEY-----") => Some((format!("`{shown}` is no private key"), NAME_THE_KEY)),
+        Ok(text) if is_encrypted(&text) => Some((format!("the key `{shown}` asks for a passphrase"), MAKE_A_KEY)),
+        Ok(_) => None,
+    };
+    if let Some((message, hint)) = problem {
+        problems.push(&key.source, key.at.error(message).with_hint(hint));
         return None;
     }
     Some(GitRemote {
@@ -117,6 +123,12 @@ fn git_remote(entry: &GitEntry, host: &Host, problems: &mut Problems) -> Option<
         known_host_key: entry.known_host_key.clone(),
         extra_hosts: entry.extra_hosts.clone(),
     })
+}
+
+/// Whether nobody but a human could use the key. In OpenSSH's own format the cipher is named right behind the magic.
+fn is_encrypted(key: &str) -> bool {
+    let own = key.contains("BEGIN OPENSSH PRIVATE KEY");
+    key.contains("ENCRYPTED") || (own && !key.contains(OPENSSH_WITHOUT_CIPHER))
 }
 
 fn command(spec: &Spec, bottle: &Bottle) -> AgentCommand {
@@ -140,6 +152,13 @@ fn paths(home: &Home, identity: &Identity) -> Paths {
         audit: home.audit(),
     }
 }
+
+const NAME_THE_KEY: &str = "name the private key, not the one that ends in `.pub`";
+const MAKE_A_KEY: &str =
+    "nobody is there to type it: make a key for this repository alone, `ssh-keygen -t ed25519 -N ''`";
+
+/// Base64 of `openssh-key-v1`, NUL and the cipher `none`.
+const OPENSSH_WITHOUT_CIPHER: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
 
 #[cfg(test)]
 mod tests {
@@ -173,6 +192,16 @@ mod tests {
         };
         let (agent, bottle) = Manifests::new(&host).load(&spec.agent).unwrap_or_else(|error| panic!("{error}"));
         resolve(&spec, &agent, &bottle, &host, "a-00000".parse().unwrap()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn a_key_that_asks_for_a_passphrase_is_told_from_one_that_does_not() {
+        let own = |cipher| format!("-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA{cipher}AAAA\n");
+        assert!(!is_encrypted(&own("BG5vbmU")));
+        assert!(is_encrypted(&own("CmFlczI1Ni1jdHI")));
+        assert!(is_encrypted("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
+        assert!(is_encrypted("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"));
+        assert!(!is_encrypted("-----BEGIN EC PRIVATE KEY-----\n"));
     }
 
     const TWO_TOKENS: &str = "---

@@ -28,7 +28,7 @@ fn the_examples_for_claude_start_where_their_tokens_are_set() {
     for variable in ["CLAUDE_BOTTLE_OAUTH_TOKEN", "GH_PAT", "JIRA_USER"] {
         context.set(variable, "an-example-value");
     }
-    context.write("user/.ssh/id_ed25519_acme", "not a key\n");
+    context.write("user/.ssh/id_ed25519_acme", "-----BEGIN PRIVATE KEY-----\n");
     context.write("user/.claude/skills/review/SKILL.md", "# Review\n");
     for agent in ["implementer", "maintainer", "thinker"] {
         let outcome = context.run(&["start", agent, "--dry-run"]);

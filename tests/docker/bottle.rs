@@ -58,6 +58,12 @@ impl Setup {
         self
     }
 
+    /// Its state outlives it.
+    pub(crate) fn keep(mut self) -> Self {
+        self.arguments.push("--keep".into());
+        self
+    }
+
     /// Another copy of `bottle`.
     pub(crate) fn program(mut self, path: &Path) -> Self {
         self.program = path.to_owned();
@@ -67,6 +73,11 @@ impl Setup {
     pub(crate) fn image(mut self, image: &str) -> Self {
         self.image = Some(image.to_owned());
         self
+    }
+
+    #[cfg(feature = "launch-failures")]
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// A file in the bottle's home, for manifests to name; its path.
@@ -111,8 +122,10 @@ impl Setup {
             identity: String::new(),
             child,
             home: self.home,
+            leftovers: Leftovers::default(),
         };
         bottle.identity = bottle.up().await;
+        bottle.leftovers.0.clone_from(&bottle.identity);
         assert_eq!(bottle.sh("echo here").await, "here");
         bottle
     }
@@ -139,6 +152,19 @@ pub(crate) struct Bottle {
     stdout: Lines<BufReader<ChildStdout>>,
     stderr: Lines<BufReader<ChildStderr>>,
     said: String,
+    leftovers: Leftovers,
+}
+
+/// What a test that fails would leave on the engine, by its identity. An engine has addresses for a dozen bottles.
+#[derive(Default)]
+struct Leftovers(String);
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        if std::thread::panicking() && !self.0.is_empty() {
+            engine::remove_all_of(&self.0);
+        }
+    }
 }
 
 /// How `bottle start` ended, and everything it said.
@@ -207,9 +233,10 @@ impl Bottle {
     }
 
     /// Waits for `bottle` and keeps its home, for a verb that comes after.
-    pub(crate) async fn end_keeping_home(mut self) -> TempDir {
-        within("the end of `bottle`", self.child.wait()).await.expect("a child of ours");
-        self.home
+    pub(crate) async fn end_keeping_home(mut self) -> (Ended, TempDir) {
+        let status = within("the end of `bottle`", self.child.wait()).await.expect("a child of ours");
+        let stderr = self.rest().await;
+        (Ended { status, stdout: String::new(), stderr }, self.home)
     }
 
     /// Reads on until the bottle is up; its identity.
@@ -233,10 +260,28 @@ impl Bottle {
     }
 }
 
+/// Launches a kept bottle once more; its shell has nothing to do.
+pub(crate) async fn resume(home: &Path, identity: &str) -> Ended {
+    let mut command = program(&path(), home);
+    command.env("CLAUDE_BOTTLE_IMAGE", engine::agent_image().await);
+    verb_of(command, &["resume", identity, "--yes"]).await
+}
+
 /// Runs a verb of `bottle` to its end.
 pub(crate) async fn bottle_in(home: &Path, arguments: &[&str]) -> Ended {
-    let output =
-        within("the end of a verb", program(&path(), home).args(arguments).stdin(Stdio::null()).output()).await;
+    verb_of(program(&path(), home), arguments).await
+}
+
+/// The same on another engine.
+#[cfg(feature = "launch-failures")]
+pub(crate) async fn bottle_on(engine: &str, home: &Path, arguments: &[&str]) -> Ended {
+    let mut command = program(&path(), home);
+    command.env("DOCKER_HOST", engine);
+    verb_of(command, arguments).await
+}
+
+async fn verb_of(mut command: Command, arguments: &[&str]) -> Ended {
+    let output = within("the end of a verb", command.args(arguments).stdin(Stdio::null()).output()).await;
     let output = output.expect("a built `bottle`: run `make build`");
     Ended {
         status: output.status,

@@ -36,6 +36,15 @@ pub(crate) async fn belongings(identity: &str) -> Vec<String> {
     containers.lines().chain(networks.lines()).map(str::to_owned).collect()
 }
 
+/// Removes whatever bears an identity, where no test can wait for it any more.
+pub(crate) fn remove_all_of(identity: &str) {
+    let script = format!(
+        "docker ps -aq --filter label=claude-bottle.identity={identity} | xargs -r docker rm -fv; \
+         docker network ls -q --filter label=claude-bottle.identity={identity} | xargs -r docker network rm"
+    );
+    let _ = std::process::Command::new("sh").args(["-c", &script]).output();
+}
+
 /// The host's own address on the engine's default bridge: where containers that may get out find this machine.
 pub(crate) async fn host_address() -> String {
     gateway("bridge").await
@@ -53,8 +62,25 @@ pub(crate) async fn gateway(network: &str) -> String {
 
 /// The agent image that `scripts/base-image` made.
 pub(crate) async fn agent_image() -> String {
-    let images = docker(&["image", "ls", "claude-bottle-slim", "--format", "{{.Repository}}:{{.Tag}}"]).await;
-    images.lines().next().expect("no agent image: run `scripts/base-image` (`make test` does)").to_owned()
+    newest("claude-bottle-slim").await
+}
+
+/// The image of a Git host that `scripts/base-image --git-host` made; git-gate is built on it too.
+pub(crate) async fn git_host_image() -> String {
+    newest("claude-bottle-git-host").await
+}
+
+async fn newest(repository: &str) -> String {
+    let images = docker(&["image", "ls", repository, "--format", "{{.Repository}}:{{.Tag}}"]).await;
+    let first = images.lines().next();
+    first.unwrap_or_else(|| panic!("no image `{repository}`: run `scripts/base-image --git-host`")).to_owned()
+}
+
+/// Where this machine's engine listens.
+#[cfg(feature = "launch-failures")]
+pub(crate) fn socket() -> std::path::PathBuf {
+    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
+    host.strip_prefix("unix://").unwrap_or("/var/run/docker.sock").into()
 }
 
 /// Builds an image from a Dockerfile that needs no other file.

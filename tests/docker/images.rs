@@ -5,7 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use crate::bottle::{self, Setup};
-use crate::engine::{docker, inspect};
+use crate::engine::{self, docker, inspect};
 
 #[tokio::test]
 async fn a_tag_is_a_hash_so_that_the_second_start_builds_nothing() {
@@ -60,4 +60,33 @@ async fn an_image_that_is_nowhere_is_named() {
     let ended = Setup::closed().image("claude-bottle-test-nowhere:none").run(&[]).await;
     assert_eq!(ended.status.code(), Some(125), "{}", ended.stderr);
     assert!(ended.stderr.contains("cannot pull image `claude-bottle-test-nowhere:none`"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_proxy_that_lets_a_made_up_key_pass_is_no_start() {
+    let granted = "egress_proxy: {defaults: off, routes: [{host: granted.example}]}";
+    let bottle = Setup::new(granted).start().await;
+    let proxy = inspect(&bottle.container("egress-proxy")).await["Config"]["Image"].clone();
+    let logs = bottle.bottle(&["logs", &bottle.identity]).await.stdout;
+    assert!(bottle.exit(0).await.status.success());
+    let blocked =
+        logs.lines().filter(|line| line.contains("\"outcome\":\"blocked\"") && line.contains("granted.example"));
+    assert_eq!(blocked.count(), 1, "{logs}");
+
+    // The same program, told not to scan.
+    let dockerfile = format!(
+        "FROM {}\nCOPY --from={} /egress-proxy /real\nUSER root\n\
+         RUN printf '#!/bin/bash\\nexec /real \"${{@/#block/off}}\"\\n' >/egress-proxy && chmod 755 /egress-proxy\n\
+         USER 65532\nENTRYPOINT [\"/egress-proxy\"]\n",
+        engine::agent_image().await,
+        proxy.as_str().expect("an image has a name")
+    );
+    let silent = "claude-bottle-test-silent:latest";
+    engine::build(&dockerfile, silent).await;
+    let ended =
+        Setup::new(granted).variable("CLAUDE_BOTTLE_EGRESS_PROXY_IMAGE", silent).run(&["-c", "echo started"]).await;
+    assert_eq!(ended.status.code(), Some(125), "{}", ended.stderr);
+    assert!(ended.stderr.contains("error: the proxy's scan has not proved itself: "), "{}", ended.stderr);
+    assert!(!ended.stdout.contains("started"));
+    docker(&["image", "rm", silent]).await;
 }

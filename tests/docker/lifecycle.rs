@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::bottle::{Setup, bottle_in};
+use crate::bottle::{Setup, bottle_in, resume};
 use crate::engine::{belongings, docker};
 
 #[tokio::test]
@@ -30,13 +30,25 @@ async fn what_a_killed_bottle_leaves_is_found_and_removed() {
     let bottle = Setup::closed().start().await;
     let identity = bottle.identity.clone();
     bottle.signal(Signal::KILL);
-    let home = bottle.end_keeping_home().await;
+    let (_, home) = bottle.end_keeping_home().await;
     assert_eq!(belongings(&identity).await.len(), 4);
     let cleaned = bottle_in(home.path(), &["cleanup", "--yes"]).await;
     assert!(cleaned.status.success(), "{}", cleaned.stderr);
     assert!(belongings(&identity).await.is_empty());
     let again = bottle_in(home.path(), &["cleanup", "--yes"]).await;
     assert!(again.status.success(), "{}", again.stderr);
+}
+
+#[tokio::test]
+async fn a_killed_bottle_that_was_kept_is_resumed_although_its_names_are_taken() {
+    let bottle = Setup::closed().keep().start().await;
+    let identity = bottle.identity.clone();
+    bottle.signal(Signal::KILL);
+    let (_, home) = bottle.end_keeping_home().await;
+    assert_eq!(belongings(&identity).await.len(), 4);
+    let resumed = resume(home.path(), &identity).await;
+    assert!(resumed.status.success(), "{}", resumed.stderr);
+    assert!(belongings(&identity).await.is_empty());
 }
 
 #[tokio::test]

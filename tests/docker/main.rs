@@ -4,6 +4,10 @@
 mod bottle;
 mod confinement;
 mod engine;
+#[cfg(feature = "launch-failures")]
+mod failures;
+mod git_gate;
+mod git_host;
 mod images;
 mod isolation;
 mod lifecycle;

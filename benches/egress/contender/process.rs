@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{Arc, Mutex, PoisonError, mpsc},
     time::{Duration, Instant},
 };
 
@@ -50,6 +50,8 @@ impl Process {
             while stdout.read(&mut records).is_ok_and(|read| read > 0) {}
         });
         let (sender, told) = mpsc::channel();
+        let last_words = Arc::new(Mutex::new(String::new()));
+        let heard = last_words.clone();
         let stderr = BufReader::new(child.stderr.take().context("piped")?);
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
@@ -57,18 +59,27 @@ impl Process {
                 match event["listen"].as_str().and_then(|listen| listen.parse().ok()) {
                     Some(address) => drop(sender.send(address)),
                     None if event["event"].is_string() => {}
-                    None => eprintln!("{line}"),
+                    None => {
+                        let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                        if heard.len() < LAST_WORDS {
+                            heard.push_str(&line);
+                            heard.push(' ');
+                        }
+                    }
                 }
             }
         });
         let mut process = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        let failure = || {
+            let last_words = last_words.lock().unwrap_or_else(PoisonError::into_inner);
+            format!("`{program}` did not start: {last_words}")
+        };
         process.address = match listens {
-            Listens::Tells => told.recv_timeout(START).with_context(|| format!("`{program}` did not start"))?,
+            Listens::Tells => told.recv_timeout(START).with_context(failure)?,
             Listens::At(address) => {
                 let began = Instant::now();
                 while TcpStream::connect(address).is_err() {
-                    ensure!(process.child.try_wait()?.is_none(), "`{program}` ended at once");
-                    ensure!(began.elapsed() < START, "`{program}` did not start listening");
+                    ensure!(process.child.try_wait()?.is_none() && began.elapsed() < START, failure());
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 *address
@@ -144,7 +155,9 @@ impl Drop for Process {
     }
 }
 
+/// So much of what a program said is told when it does not start.
+const LAST_WORDS: usize = 400;
 /// How long a program may take until it listens.
 const START: Duration = Duration::from_secs(60);
 /// How long it may take to end when asked.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 //! what cannot be written now is written later; until then no exchange begins.
 
 use std::{
-    io::{self, ErrorKind, Stdout, Write},
+    io::{self, ErrorKind},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -20,9 +20,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{
     capture::{Capture, Wish},
     feed::{Feed, Subscription},
-    har::{self, HarFile},
-    log_file::LogFile,
+    har,
     pretty::{Colour, pretty},
+    sink::{Format, Output, Sink},
 };
 use crate::{events::Events, metrics::Metrics};
 
@@ -37,29 +37,6 @@ const RETRY: Duration = Duration::from_millis(200);
 
 /// What most records take as JSON, in bytes.
 const LINE: usize = 1024;
-
-/// How a record looks.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Format {
-    /// An archive, with what a record does not have.
-    Har(Wish),
-    Json,
-    /// A line for people.
-    Pretty,
-}
-
-/// One place where records go.
-pub struct Output {
-    pub format: Format,
-    pub sink: Sink,
-}
-
-/// What records are written to.
-pub enum Sink {
-    File(LogFile),
-    Har(HarFile),
-    Stdout(Stdout),
-}
 
 /// The sink of all records of a process.
 #[derive(Clone)]
@@ -258,30 +235,6 @@ impl Shared {
     fn is_closed_after(&self, pause: Duration) -> bool {
         let waited = self.wake.wait_timeout_while(self.lock(), pause, |lines| !lines.closed);
         waited.unwrap_or_else(PoisonError::into_inner).0.closed
-    }
-}
-
-impl Sink {
-    /// Writes some of it; a file may only be turned between two lines.
-    fn write(&mut self, bytes: &[u8], at_a_border: bool) -> io::Result<usize> {
-        let written = match self {
-            Self::Stdout(stdout) => {
-                let written = stdout.write(bytes)?;
-                stdout.flush()?;
-                written
-            }
-            Self::Har(file) => {
-                file.append(bytes)?;
-                bytes.len()
-            }
-            Self::File(file) => {
-                if at_a_border {
-                    file.turn()?;
-                }
-                file.write(bytes)?
-            }
-        };
-        if written == 0 { Err(ErrorKind::WriteZero.into()) } else { Ok(written) }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Exit code 0: nothing found; 3: found. Shows the line with a caret under the place, never the match.
 
+mod objects;
 mod page;
 
 use std::{
@@ -40,6 +41,9 @@ pub struct ScanArgs {
     /// Rules that do not apply.
     #[arg(long, value_name = "RULE", value_delimiter = ',')]
     pub except: Vec<String>,
+    /// Judge git objects: stdin is what `git cat-file --batch='%(objectname) %(objecttype) %(objectsize) %(rest)'` prints.
+    #[arg(long, conflicts_with_all = ["files", "part", "content_type", "content_encoding"])]
+    pub objects: bool,
     /// List the rules instead.
     #[arg(long)]
     pub rules: bool,
@@ -67,6 +71,8 @@ pub enum CommandError {
     Except(#[from] UnknownRule),
     #[error("cannot read `{name}`")]
     Read { name: String, source: io::Error },
+    #[error("git's objects cannot be read")]
+    Objects(#[from] objects::ObjectsError),
     #[error("cannot write the result")]
     Write(#[from] io::Error),
     #[error("`{0}` is not the value of a field")]
@@ -89,6 +95,9 @@ pub fn run(args: &ScanArgs, stdin: &mut dyn Read, out: &mut dyn Write) -> Result
         return Ok(0);
     }
     let except = scanner.exemptions(&args.except)?;
+    if args.objects {
+        return Ok(objects::judge(&scanner, &except, args.json, stdin, out)?);
+    }
     let mut code = 0;
     for (name, text) in inputs(args, stdin)? {
         if let Err(finding) = judge(&scanner, args, except.clone(), &text)? {

@@ -42,7 +42,7 @@ fn title(state: &State) -> Line<'_> {
 }
 
 fn draw_list(state: &State, frame: &mut Frame<'_>, area: Rect) {
-    let row = |row: &super::state::Row| {
+    let row = |row: &super::row::Row| {
         let number = |text: String| Cell::from(Line::from(text).right_aligned());
         Row::new([
             Cell::from(row.time.clone()),

@@ -6,6 +6,7 @@ mod cleanup;
 mod doctor;
 mod elf;
 mod engine;
+mod git_gate;
 mod images;
 mod launch;
 mod names;
@@ -79,10 +80,20 @@ impl Backend for Docker {
     async fn logs(&self, identity: &Identity, extent: Extent, printer: Printer) -> Result<(), BackendError> {
         let engine = Engine::connect().await?;
         let proxy = Role::EgressProxy.name(identity);
-        if !engine.containers(LABEL_IDENTITY, Containers::Running).await?.iter().any(|found| found.name == proxy) {
+        let running = engine.containers(LABEL_IDENTITY, Containers::Running).await?;
+        let runs = |name: &str| running.iter().any(|found| found.name == name);
+        if !runs(&proxy) {
             return Err(BackendError::NotRunning(identity.clone()));
         }
-        Ok(engine.logs(&proxy, extent, printer).await?)
+        let gate = Some(Role::GitGate.name(identity)).filter(|gate| runs(gate));
+        let gate = async {
+            match &gate {
+                Some(gate) => engine.logs(gate, extent, printer).await,
+                None => Ok(()),
+            }
+        };
+        tokio::try_join!(engine.logs(&proxy, extent, printer), gate)?;
+        Ok(())
     }
 
     async fn diagnose(&self, images: &Images) -> Vec<Finding> {
@@ -105,12 +116,16 @@ pub enum DockerError {
     RootImage(String),
     #[error("pipelock's image `{image}` is not here and cannot be pulled")]
     NoPipelock { image: String, source: Box<EngineError> },
+    #[error("git-gate's image cannot be made")]
+    NoGitGate(#[source] Box<EngineError>),
     #[error("cannot make the bottle's certificate authority")]
     Issuer(#[from] shared::issuer::IssuerError),
     #[error("`{container}` ended with code {code}{}", quoted(.words))]
     SidecarDied { container: String, code: i64, words: String },
     #[error("`{container}` did not become ready{}", quoted(.words))]
     NotReady { container: String, words: String },
+    #[error("the proxy's scan has not proved itself{}", quoted(.words))]
+    SilentGuard { words: String },
     #[error("cannot prepare the agent's container: {step} failed{}", quoted(.words))]
     Provision { step: &'static str, words: String },
     #[error(transparent)]
@@ -136,9 +151,14 @@ impl Explain for DockerError {
                 "`CLAUDE_BOTTLE_PIPELOCK_BIN` names a static pipelock binary, `CLAUDE_BOTTLE_PIPELOCK_IMAGE` another image",
                 "or load the image: `docker load`",
             ],
+            Self::SilentGuard { .. } => {
+                &["nothing was started behind it; an `egress-proxy` of another version than `bottle` may be why"]
+            }
+            Self::NoGitGate(_) => &[
+                "`CLAUDE_BOTTLE_GIT_GATE_IMAGE` names an image to build it on: bash, flock, git, ssh and tar are all it needs",
+            ],
             Self::NotReady { .. } => &["the records and messages of a proxy that stays up: `bottle logs IDENTITY`"],
-            Self::NoSuchSidecar("supervise") => &["take `supervise` out of the bottle's manifest"],
-            Self::NoSuchSidecar(_) => &["take `git` out of the bottle's manifest"],
+            Self::NoSuchSidecar(_) => &["take `supervise` out of the bottle's manifest"],
             _ => &[],
         };
         hints.iter().map(|&hint| hint.to_owned()).collect()

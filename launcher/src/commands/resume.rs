@@ -1,6 +1,6 @@
 //! `bottle resume`: the launch that was recorded, again, under the same identity.
 
-use super::session::{self, Consent, Launch};
+use super::session::{self, Consent, Launch, Past};
 use crate::cli::ResumeArgs;
 use crate::diagnostics::Failure;
 use crate::exit::Exit;
@@ -29,5 +29,5 @@ pub(super) fn run(args: &ResumeArgs, host: Host, printer: Printer) -> Result<Exi
         *session = Session::Continue;
     }
     let consent = if yes { Consent::Given } else { Consent::Ask };
-    session::run(Launch { spec, plan, consent, kept: Kept::Yes }, &host, printer)
+    session::run(Launch { spec, plan, consent, kept: Kept::Yes, past: Past::Resumed }, &host, printer)
 }

@@ -1,10 +1,11 @@
 //! From a plan to an exit code: preflight, question, launch, attach, teardown. Whatever happens after the first resource was
 //! created, everything is removed again before this returns.
 
+use std::collections::BTreeSet;
 use std::io::BufRead;
 
 use super::{CommandError, block_on};
-use crate::backend::{Backend, BackendError, Bottle};
+use crate::backend::{Backend, BackendError, Bottle, Orphan};
 use crate::diagnostics::Failure;
 use crate::exit::Exit;
 use crate::host::Host;
@@ -14,13 +15,22 @@ use crate::preflight::Preflight;
 use crate::printer::Printer;
 use crate::secret::Secret;
 use crate::spec::Spec;
-use crate::state::{Ended, Kept, Metadata, State, States};
+use crate::state::{Ended, Identity, Kept, Metadata, State, States};
 
 pub(super) struct Launch {
     pub(super) spec: Spec,
     pub(super) plan: Plan,
     pub(super) consent: Consent,
     pub(super) kept: Kept,
+    pub(super) past: Past,
+}
+
+/// Whether the identity was used before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Past {
+    /// It may have left something behind, which bears the names of what is to be made.
+    Resumed,
+    New,
 }
 
 /// Whether the user agreed already.
@@ -44,7 +54,7 @@ pub(super) fn run(launch: Launch, host: &Host, printer: Printer) -> Result<Exit,
 }
 
 async fn on<B: Backend>(backend: &B, launch: Launch, host: &Host, printer: Printer) -> Result<Exit, Failure> {
-    let Launch { spec, mut plan, consent, kept } = launch;
+    let Launch { spec, mut plan, consent, kept, past } = launch;
     backend.probe(&plan).await?;
     if !States(&host.home).orphans()?.is_empty() {
         printer.step("warning: killed bottles left something behind; `bottle cleanup` removes it");
@@ -61,7 +71,14 @@ async fn on<B: Backend>(backend: &B, launch: Launch, host: &Host, printer: Print
     let metadata = Metadata::new(&spec, &plan, host.backend(), host.folder.clone());
     let identity = plan.identity.clone();
     let state = State::create(&host.home, &identity, &metadata, kept)?;
-    let outcome = live(backend, plan, &interrupts, printer).await;
+    let outcome = match past {
+        Past::New => Ok(()),
+        Past::Resumed => clear(backend, &identity).await,
+    };
+    let outcome = match outcome {
+        Ok(()) => live(backend, plan, &interrupts, printer).await,
+        Err(error) => Err(error),
+    };
     let ended = state.end();
     let exit = match (interrupts.received(), outcome) {
         (Some(signal), Err(Failed(BackendError::Interrupted)) | Ok(_)) => {
@@ -76,6 +93,13 @@ async fn on<B: Backend>(backend: &B, launch: Launch, host: &Host, printer: Print
             .step(&format!("state kept: `bottle resume {identity}` continues, `bottle cleanup {identity}` removes it"));
     }
     Ok(exit)
+}
+
+/// Removes what a killed bottle of this identity left, whose state is ours now.
+async fn clear<B: Backend>(backend: &B, identity: &Identity) -> Result<(), Failed> {
+    let orphans = backend.prepare_cleanup(&BTreeSet::new()).await.map_err(Failed)?;
+    let own: Vec<Orphan> = orphans.into_iter().filter(|orphan| orphan.identity == *identity).collect();
+    backend.cleanup(&own).await.map_err(Failed)
 }
 
 /// A backend's failure, its resources removed.

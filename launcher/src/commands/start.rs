@@ -1,6 +1,6 @@
 //! `bottle start`: prepare → preflight → question → launch.
 
-use super::session::{self, Consent, Launch};
+use super::session::{self, Consent, Launch, Past};
 use crate::cli::StartArgs;
 use crate::diagnostics::Failure;
 use crate::exit::Exit;
@@ -34,5 +34,6 @@ pub(super) fn run(args: StartArgs, host: &Host, printer: Printer) -> Result<Exit
         printer.complain("warning: `--remote-control` is Claude Code's; the bottle's own `command` runs without it\n");
     }
     let plan = resolve(&spec, &agent, &bottle, host, Identity::random(&spec.agent)?)?;
-    session::run(Launch { spec, plan, consent, kept: if keep { Kept::Yes } else { Kept::No } }, host, printer)
+    let kept = if keep { Kept::Yes } else { Kept::No };
+    session::run(Launch { spec, plan, consent, kept, past: Past::New }, host, printer)
 }

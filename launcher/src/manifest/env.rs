@@ -69,7 +69,7 @@ pub fn suggestion(missing: &Variable, names: &[&str]) -> Option<String> {
 }
 
 /// What the backend sets in every agent's environment.
-const OURS: [&str; 17] = [
+const OURS: [&str; 18] = [
     "ALL_PROXY",
     "AWS_CA_BUNDLE",
     "CARGO_HTTP_CAINFO",
@@ -77,6 +77,7 @@ const OURS: [&str; 17] = [
     "DENO_CERT",
     "FTP_PROXY",
     "GIT_SSL_CAINFO",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
     "HTTPS_PROXY",
     "HTTP_PROXY",
     "JAVA_TOOL_OPTIONS",

@@ -76,11 +76,12 @@ pub fn jvm_variable(jvm: Jvm) -> Option<(&'static str, String)> {
     (jvm == Jvm::Trusting).then_some(("JAVA_TOOL_OPTIONS", options))
 }
 
-const BUNDLE_VARIABLES: [&str; 7] = [
+const BUNDLE_VARIABLES: [&str; 8] = [
     "AWS_CA_BUNDLE",
     "CARGO_HTTP_CAINFO",
     "CURL_CA_BUNDLE",
     "GIT_SSL_CAINFO",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
     "PIP_CERT",
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",

@@ -20,9 +20,19 @@ fn rewrites(remotes: &[GitRemote]) -> String {
     let mut text = String::new();
     for remote in remotes {
         let _ = writeln!(text, "[url \"git://{GIT_GATE_ALIAS}/{}.git\"]", remote.name);
-        let _ = writeln!(text, "\tinsteadOf = {}", remote.upstream);
+        for form in forms(&remote.upstream) {
+            let _ = writeln!(text, "\tinsteadOf = {form}");
+        }
     }
     text
+}
+
+/// An upstream as its URL, and in the short form that people write where the port is ssh's own.
+fn forms(upstream: &str) -> Vec<String> {
+    let rest = upstream.strip_prefix("ssh://").and_then(|rest| rest.split_once('/'));
+    let short = rest.filter(|(authority, path)| !authority.contains([':', '[']) && !path.starts_with('~'));
+    let short = short.map(|(authority, path)| format!("{authority}:{path}"));
+    [upstream.to_owned()].into_iter().chain(short).collect()
 }
 
 #[cfg(test)]
@@ -41,5 +51,15 @@ mod tests {
         let expected =
             "[url \"git://git-gate/infra.git\"]\n\tinsteadOf = ssh://git@git.example.net:30009/acme/infra.git\n";
         assert_eq!(rewrites(&[remote]), expected);
+    }
+
+    #[test]
+    fn an_upstream_on_sshs_own_port_is_known_by_its_short_form_too() {
+        assert_eq!(
+            forms("ssh://git@github.com/acme/infra.git"),
+            ["ssh://git@github.com/acme/infra.git", "git@github.com:acme/infra.git"]
+        );
+        assert_eq!(forms("ssh://git@[::1]/a.git").len(), 1);
+        assert_eq!(forms("ssh://git@host:22/a.git").len(), 1);
     }
 }

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use futures_util::TryStreamExt as _;
-use shared::contract::PROXY_ALIAS;
 use shared::issuer::CertificateAuthority;
 use tokio::io::AsyncWriteExt as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,18 +28,18 @@ pub(super) struct Agent {
     workdir: String,
 }
 
-/// Creates, starts and provisions the container. The proxy needs only to have an address yet.
+/// Creates, starts and provisions the container. The sidecars that it may speak to need only to have an address yet.
 pub(super) async fn start(
     engine: &Engine,
     plan: &Plan,
     image: &AgentImage,
     networks: &Networks,
-    proxy: IpAddr,
+    neighbours: &[(&'static str, IpAddr)],
     sandbox: Option<String>,
     authority: &CertificateAuthority,
 ) -> Result<Agent, DockerError> {
     let container = Role::Agent.name(&plan.identity);
-    let spec = ContainerSpec { runtime: sandbox, ..spec(plan, image, networks, proxy) };
+    let spec = ContainerSpec { runtime: sandbox, ..spec(plan, image, networks, neighbours) };
     engine.create_container(spec).await?;
     let certificate = ca::archive(authority.cert_pem()).map_err(ProvisionError::Pack)?;
     engine.upload(&container, certificate).await?;
@@ -69,7 +68,7 @@ async fn trust(engine: &Engine, container: &str, user: &str) -> Result<Survey, D
     survey.ok_or(DockerError::Provision { step: "trusting the bottle's CA", words: finished.stderr })
 }
 
-fn spec(plan: &Plan, image: &AgentImage, networks: &Networks, proxy: IpAddr) -> ContainerSpec {
+fn spec(plan: &Plan, image: &AgentImage, networks: &Networks, neighbours: &[(&str, IpAddr)]) -> ContainerSpec {
     let public = plan.env.public.iter().map(|(name, value)| format!("{name}={value}"));
     let own = ca::variables().into_iter().map(|(name, value)| format!("{name}={value}"));
     ContainerSpec {
@@ -83,9 +82,10 @@ fn spec(plan: &Plan, image: &AgentImage, networks: &Networks, proxy: IpAddr) -> 
         // Ours come last: the later one of two wins, and the way out is not the manifest's to change.
         env: public.chain(own).collect(),
         network: Membership { network: networks.agent.name.clone(), aliases: vec![] },
-        hosts: vec![(PROXY_ALIAS.to_owned(), proxy)],
+        hosts: neighbours.iter().map(|(name, address)| ((*name).to_owned(), *address)).collect(),
         resolver: Resolver::Nobody,
         root: Root::Writable,
+        scratch: vec![],
         first_process: FirstProcess::Init,
         input: Input::Closed,
         limits: LIMITS,

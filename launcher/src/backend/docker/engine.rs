@@ -1,6 +1,7 @@
 //! The container engine, as this crate sees it: typed options in, one error variant per operation out. This file and its
 //! folder are the only importers of bollard; nothing here knows what a bottle is.
 
+mod address;
 pub(crate) mod containers;
 pub(crate) mod download;
 pub(crate) mod exec;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker, errors::Error as ApiError};
 use thiserror::Error;
 
+use self::address::Surroundings;
 use crate::diagnostics::Explain;
 
 /// A connection to an engine whose API version has been agreed on. Cheap to clone.
@@ -29,12 +31,13 @@ pub(crate) struct Engine {
 pub(crate) type Labels = BTreeMap<String, String>;
 
 impl Engine {
-    /// Connects where the docker client would: `DOCKER_HOST`, else the first default socket that is there.
+    /// Connects where the docker client would.
     ///
     /// # Errors
-    /// Nobody answers, no permission, or an API older than 1.41.
+    /// No context of that name, nobody answers, no permission, or an API older than 1.41.
     pub(crate) async fn connect() -> Result<Self, EngineError> {
-        let address = address();
+        let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        let address = address::find(&Surroundings { variable: &variable, exists: &|path| path.exists() })?;
         let unreachable = |source| EngineError::Unreachable { address: address.clone(), source };
         let docker = open(&address)?.negotiate_version().await.map_err(unreachable)?;
         let found = docker.client_version();
@@ -54,16 +57,6 @@ fn open(address: &str) -> Result<Docker, EngineError> {
     connected.map_err(|source| EngineError::Unreachable { address: address.to_owned(), source })
 }
 
-fn address() -> String {
-    if let Some(host) = env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()) {
-        return host;
-    }
-    let runtime = env::var_os("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("docker.sock"));
-    let desktop = env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker/run/docker.sock"));
-    let found = [Some(PathBuf::from(SYSTEM_SOCKET)), runtime, desktop].into_iter().flatten().find(|path| path.exists());
-    format!("unix://{}", found.unwrap_or_else(|| SYSTEM_SOCKET.into()).display())
-}
-
 /// What went wrong with which thing of the engine; the engine's own words are the source.
 #[derive(Debug, Error)]
 pub enum EngineError {
@@ -71,8 +64,14 @@ pub enum EngineError {
     Unreachable { address: String, source: ApiError },
     #[error("the engine at `{address}` speaks API {found}, but 1.41 (Docker 20.10) is the oldest that will do")]
     TooOld { address: String, found: String },
-    #[error("`DOCKER_HOST` is `{0}`, which is neither `unix://…` nor `tcp://…`")]
+    #[error("the engine's address is `{0}`, which is neither `unix://…` nor `tcp://…`")]
     Scheme(String),
+    #[error("`{origin}` asks for TLS to `{host}`, which `bottle` does not speak")]
+    Tls { host: String, origin: String },
+    #[error("there is no docker context `{name}`: cannot read `{file}`")]
+    NoContext { name: String, file: PathBuf, source: std::io::Error },
+    #[error("the docker client's `{file}` cannot be read")]
+    Context { file: PathBuf, source: serde_json::Error },
     #[error("cannot look up image `{image}`")]
     FindImage { image: String, source: ApiError },
     #[error("cannot pull image `{image}`")]
@@ -85,6 +84,8 @@ pub enum EngineError {
     InspectNetwork { network: String, source: ApiError },
     #[error("network `{network}` has no IPv4 subnet")]
     NoSubnet { network: String },
+    #[error("the engine cannot keep the host off network `{network}`: it does not know `inhibit_ipv4`")]
+    NotClosed { network: String },
     #[error("cannot remove network `{network}`")]
     RemoveNetwork { network: String, source: ApiError },
     #[error("cannot create container `{container}`")]
@@ -123,6 +124,11 @@ pub enum EngineError {
 
 impl Explain for EngineError {
     fn hints(&self) -> Vec<String> {
+        if chain_says(self, "no space left on device") {
+            return vec![
+                "the engine's disk is full: `docker system prune` and `make clean-images` make room".to_owned(),
+            ];
+        }
         let hint = match self {
             Self::Unreachable { source, .. } if is_permission(source) => {
                 "your user may not use the engine: add it to the `docker` group and log in again, or use rootless Docker"
@@ -131,7 +137,15 @@ impl Explain for EngineError {
                 "start Docker (`sudo systemctl start docker`), or point `DOCKER_HOST` at an engine that runs"
             }
             Self::TooOld { .. } => "update Docker to 20.10 or later",
-            Self::Scheme(_) => "set `DOCKER_HOST` to a socket, for example `unix:///var/run/docker.sock`",
+            Self::Scheme(_) | Self::Tls { .. } => {
+                "set `DOCKER_HOST` to a socket, for example `unix:///var/run/docker.sock`; `ssh -L` brings a far one here"
+            }
+            Self::NoContext { .. } => {
+                "`docker context ls` shows what there is; `DOCKER_CONTEXT=default` is this machine's engine"
+            }
+            Self::NotClosed { .. } => {
+                "an agent there would reach whatever listens on this machine; Docker from 20.10 on can do it, Podman cannot"
+            }
             Self::CreateNetwork { source, .. } if says(source, "address pool") => {
                 "the engine has no addresses left: `bottle cleanup` and `docker network prune` give some back"
             }
@@ -167,6 +181,11 @@ fn says(error: &ApiError, words: &str) -> bool {
     matches!(error, ApiError::DockerResponseServerError { message, .. } if message.contains(words))
 }
 
+/// Whether an error or one of its causes has these words.
+fn chain_says(error: &dyn std::error::Error, words: &str) -> bool {
+    std::iter::successors(error.source(), |cause| cause.source()).any(|cause| cause.to_string().contains(words))
+}
+
 fn is_permission(error: &ApiError) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
@@ -182,5 +201,3 @@ fn is_permission(error: &ApiError) -> bool {
 const REQUEST_TIMEOUT_SECONDS: u64 = 120;
 
 const OLDEST_API: ClientVersion = ClientVersion { major_version: 1, minor_version: 41 };
-
-const SYSTEM_SOCKET: &str = "/var/run/docker.sock";

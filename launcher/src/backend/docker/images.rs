@@ -21,6 +21,7 @@ use crate::provision::ProvisionError;
 pub(super) struct Images {
     pub(super) agent: AgentImage,
     pub(super) egress_proxy: String,
+    pub(super) git_gate: Option<String>,
     pub(super) pipelock: Option<String>,
 }
 
@@ -33,9 +34,14 @@ pub(super) struct AgentImage {
 pub(super) async fn ensure(engine: &Engine, plan: &Plan, printer: Printer) -> Result<Images, DockerError> {
     let workshop = Workshop { engine, printer };
     let pipelock = async { if plan.dlp.asks_pipelock() { workshop.pipelock(plan).await.map(Some) } else { Ok(None) } };
-    let (agent, egress_proxy, pipelock) =
-        tokio::try_join!(workshop.agent(plan), workshop.egress_proxy(plan), pipelock)?;
-    Ok(Images { agent, egress_proxy, pipelock })
+    let proxy = async {
+        let egress_proxy = workshop.egress_proxy(plan).await?;
+        // It scans with the proxy's own program.
+        let git_gate = if plan.git.is_empty() { None } else { Some(workshop.git_gate(plan, &egress_proxy).await?) };
+        Ok((egress_proxy, git_gate))
+    };
+    let (agent, (egress_proxy, git_gate), pipelock) = tokio::try_join!(workshop.agent(plan), proxy, pipelock)?;
+    Ok(Images { agent, egress_proxy, git_gate, pipelock })
 }
 
 /// What can be known about the images before anything is built or pulled.
@@ -137,6 +143,20 @@ impl Workshop<'_> {
         self.with_file(Role::Pipelock, &image, pipelock::CONFIGURATION, &configuration).await
     }
 
+    async fn git_gate(&self, plan: &Plan, proxy: &str) -> Result<String, DockerError> {
+        let mut arguments = vec![("PROXY", proxy)];
+        if let Some(base) = &plan.images.git_gate {
+            self.found_or_pulled(base).await.map_err(|source| DockerError::NoGitGate(Box::new(source)))?;
+            arguments.push(("BASE", base));
+        }
+        let files = GIT_GATE_FILES.map(|(name, mode, text)| File { name, mode, content: text.into() });
+        let built = self.built_with(Role::GitGate, GIT_GATE_DOCKERFILE, &arguments, files.into()).await;
+        built.map_err(|error| match error {
+            DockerError::Engine(source) => DockerError::NoGitGate(Box::new(source)),
+            other => other,
+        })
+    }
+
     async fn found_or_pulled(&self, image: &str) -> Result<String, EngineError> {
         if self.engine.image(image).await?.is_none() {
             self.printer.step(&format!("pulling {image}"));
@@ -152,9 +172,19 @@ impl Workshop<'_> {
         self.built(role, &dockerfile, vec![file]).await
     }
 
-    async fn built(&self, role: Role, dockerfile: &str, mut files: Vec<File>) -> Result<String, DockerError> {
+    async fn built(&self, role: Role, dockerfile: &str, files: Vec<File>) -> Result<String, DockerError> {
+        self.built_with(role, dockerfile, &[], files).await
+    }
+
+    async fn built_with(
+        &self,
+        role: Role,
+        dockerfile: &str,
+        arguments: &[(&str, &str)],
+        mut files: Vec<File>,
+    ) -> Result<String, DockerError> {
         files.push(File { name: "Dockerfile", mode: 0o444, content: dockerfile.as_bytes().to_vec() });
-        let image = format!("claude-bottle-{}:{}", role.label(), hash(&files));
+        let image = format!("claude-bottle-{}:{}", role.label(), hash(&files, arguments));
         if self.engine.image(&image).await?.is_none() {
             self.printer.step(&format!("building {image}"));
             let progress = |line: &str| {
@@ -162,7 +192,7 @@ impl Workshop<'_> {
                     self.printer.step(&format!("  {}: {line}", role.label()));
                 }
             };
-            self.engine.build(&image, &role.image_labels(), archive(&files)?, progress).await?;
+            self.engine.build(&image, &role.image_labels(), arguments, archive(&files)?, progress).await?;
         }
         Ok(image)
     }
@@ -181,8 +211,11 @@ impl File {
     }
 }
 
-fn hash(files: &[File]) -> String {
+fn hash(files: &[File], arguments: &[(&str, &str)]) -> String {
     let mut context = Context::new(&SHA256);
+    for (name, value) in arguments {
+        context.update(format!("{name}={value}\n").as_bytes());
+    }
     for file in files {
         context.update(format!("{} {:o} {}\n", file.name, file.mode, file.content.len()).as_bytes());
         context.update(&file.content);
@@ -221,7 +254,17 @@ pub(super) const UPSTREAM_CA: &str = "/upstream-ca.pem";
 
 const AGENT_DOCKERFILE: &str = include_str!("../../../../images/agent/Dockerfile");
 const PROXY_DOCKERFILE: &str = include_str!("../../../../images/egress-proxy/Dockerfile");
+const GIT_GATE_DOCKERFILE: &str = include_str!("../../../../images/git-gate/Dockerfile");
 const PIPELOCK_DOCKERFILE: &str = include_str!("../../../../images/pipelock/Dockerfile");
+
+const GIT_GATE_FILES: [(&str, u32, &str); 6] = [
+    ("access", 0o555, include_str!("../../../../images/git-gate/access")),
+    ("gate", 0o555, include_str!("../../../../images/git-gate/gate")),
+    ("gitconfig", 0o444, include_str!("../../../../images/git-gate/gitconfig")),
+    ("pre-receive", 0o555, include_str!("../../../../images/git-gate/pre-receive")),
+    ("record", 0o444, include_str!("../../../../images/git-gate/record")),
+    ("ssh", 0o555, include_str!("../../../../images/git-gate/ssh")),
+];
 
 /// The release that the configuration is written for.
 const PUBLIC_PIPELOCK: &str = "ghcr.io/luckypipewrench/pipelock:2.3.0";

@@ -1,17 +1,20 @@
 //! The order of a launch: images, networks, sidecars, agent; and the bottle that comes of it. What can happen at the same
 //! time does.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
 
+use shared::contract::{GIT_GATE_ALIAS, PROXY_ALIAS};
 use shared::issuer::CertificateAuthority;
 
 use super::agent::{self, Agent};
 use super::engine::Engine;
 use super::engine::containers::ContainerInput;
 use super::engine::facts::EngineFacts;
+use super::git_gate::{self, GitGate};
 use super::names::Role;
 use super::teardown::{Created, Thing};
 use super::{DockerError, images, networks, sidecars};
@@ -25,15 +28,17 @@ pub struct DockerBottle {
     plan: Plan,
     agent: Agent,
     created: Created,
-    /// Held open: the proxy is told of rotated credentials here.
-    _proxy_input: ContainerInput,
+    _inputs: Inputs,
+}
+
+/// Held open: the proxy is told of rotated credentials here, and a gate without input would end.
+struct Inputs {
+    _proxy: ContainerInput,
+    _git_gate: Option<GitGate>,
 }
 
 /// Whether `plan` can be launched at all; creates nothing.
 pub(super) async fn probe(engine: &Engine, plan: &Plan) -> Result<(), DockerError> {
-    if !plan.git.is_empty() {
-        return Err(DockerError::NoSuchSidecar("git-gate"));
-    }
     if plan.supervise == Supervise::On {
         return Err(DockerError::NoSuchSidecar("supervise"));
     }
@@ -48,7 +53,7 @@ pub(super) async fn launch(
 ) -> Result<DockerBottle, BackendError> {
     let mut created = Created::default();
     match bring_up(&engine, &plan, &mut created, stop, printer).await {
-        Ok((agent, input)) => Ok(DockerBottle { engine, plan, agent, created, _proxy_input: input }),
+        Ok((agent, inputs)) => Ok(DockerBottle { engine, plan, agent, created, _inputs: inputs }),
         Err(error) => {
             if let Err(left) = created.remove(&engine).await {
                 printer.complain(&format!("warning: {left}; `bottle cleanup` removes what is left\n"));
@@ -64,7 +69,7 @@ async fn bring_up(
     created: &mut Created,
     stop: &CancellationToken,
     printer: Printer,
-) -> Result<(Agent, ContainerInput), BackendError> {
+) -> Result<(Agent, Inputs), BackendError> {
     probe(engine, plan).await?;
     // Nothing is created by these, so they may be left at any point.
     let prepared = async { tokio::try_join!(images::ensure(engine, plan, printer), facts(engine)) };
@@ -75,39 +80,55 @@ async fn bring_up(
     let networks = networks::create(engine, plan, created).await.map_err(DockerError::from)?;
     go_on(stop)?;
 
-    let proxy = Role::EgressProxy.name(&plan.identity);
-    let mut group = vec![Thing::Container(proxy)];
-    let inspector = images.pipelock.as_ref().zip(networks.inspection.as_ref());
-    if inspector.is_some() {
-        group.push(Thing::Container(Role::Pipelock.name(&plan.identity)));
-    }
-    created.register(group);
+    let sidecars = sidecars::roles(plan).into_iter();
+    created.register(sidecars.map(|role| Thing::Container(role.name(&plan.identity))).collect());
     let pipelock = async {
-        match inspector {
+        match images.pipelock.as_ref().zip(networks.inspection.as_ref()) {
             Some((image, network)) => sidecars::start_pipelock(engine, plan, image, network).await,
             None => Ok(()),
         }
     };
-    // Both are waited for, whatever fails: a request that is still under way would outlive the teardown.
-    let (proxy, pipelock) = tokio::join!(sidecars::start_proxy(engine, plan, &images, &networks, &authority), pipelock);
+    let git_gate = async {
+        match &images.git_gate {
+            Some(image) => git_gate::start(engine, plan, image, &networks).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    // All are waited for, whatever fails: a request that is still under way would outlive the teardown.
+    let (proxy, pipelock, git_gate) =
+        tokio::join!(sidecars::start_proxy(engine, plan, &images, &networks, &authority), pipelock, git_gate);
     let (proxy, ()) = (proxy.map_err(DockerError::from)?, pipelock.map_err(DockerError::from)?);
+    let git_gate = git_gate?;
     go_on(stop)?;
+    let mut neighbours = vec![(PROXY_ALIAS, proxy.address)];
+    neighbours.extend(git_gate.as_ref().map(|gate| (GIT_GATE_ALIAS, gate.address)));
 
     created.register(vec![Thing::Container(Role::Agent.name(&plan.identity))]);
-    let ready = unless_stopped(stop, sidecars_ready(engine, plan));
-    let agent = agent::start(engine, plan, &images.agent, &networks, proxy.address, sandbox, &authority);
+    let ready = unless_stopped(stop, sidecars_ready(engine, plan, proxy.address, &authority));
+    let agent = agent::start(engine, plan, &images.agent, &networks, &neighbours, sandbox, &authority);
     let (ready, agent) = tokio::join!(ready, agent);
     ready?;
     let agent = agent?;
     printer.step(&format!("CA fingerprint (SHA-256): {}", authority.fingerprint()));
     printer.step(&format!("{} is up after {:.1} s", plan.identity, began.elapsed().as_secs_f32()));
-    Ok((agent, proxy.input))
+    Ok((agent, Inputs { _proxy: proxy.input, _git_gate: git_gate }))
 }
 
-async fn sidecars_ready(engine: &Engine, plan: &Plan) -> Result<(), DockerError> {
+async fn sidecars_ready(
+    engine: &Engine,
+    plan: &Plan,
+    proxy: IpAddr,
+    authority: &CertificateAuthority,
+) -> Result<(), DockerError> {
+    let guarded = async {
+        sidecars::ready(engine, plan).await?;
+        sidecars::guards(engine, plan, proxy, authority).await
+    };
+    let git_gate = async { if plan.git.is_empty() { Ok(()) } else { git_gate::ready(engine, plan).await } };
+    let ready = async { tokio::try_join!(guarded, git_gate).map(drop) };
     tokio::select! {
         biased;
-        ready = sidecars::ready(engine, plan) => ready,
+        ready = ready => ready,
         death = sidecars::died(engine, plan) => Err(death),
     }
 }

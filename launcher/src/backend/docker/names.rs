@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use shared::contract::{
-    LABEL_AGENT, LABEL_BOTTLE, LABEL_IDENTITY, LABEL_ROLE, LABEL_VERSION, PIPELOCK_ALIAS, PROXY_ALIAS, RESOURCE_PREFIX,
+    GIT_GATE_ALIAS, LABEL_AGENT, LABEL_BOTTLE, LABEL_IDENTITY, LABEL_ROLE, LABEL_VERSION, PIPELOCK_ALIAS, PROXY_ALIAS,
+    RESOURCE_PREFIX,
 };
 
 use super::engine::Labels;
@@ -15,6 +16,7 @@ use crate::state::Identity;
 pub(super) enum Role {
     Agent,
     EgressProxy,
+    GitGate,
     Pipelock,
     AgentNetwork,
     InspectionNetwork,
@@ -26,6 +28,7 @@ impl Role {
         match self {
             Self::Agent => "agent",
             Self::EgressProxy => PROXY_ALIAS,
+            Self::GitGate => GIT_GATE_ALIAS,
             Self::Pipelock => PIPELOCK_ALIAS,
             Self::AgentNetwork => "net",
             Self::InspectionNetwork => "inspect",

@@ -1,8 +1,9 @@
-//! The egress proxy and pipelock. What is secret goes to the proxy's standard input, and nowhere else.
+//! The egress proxy and pipelock, and what all sidecars have in common. What is secret goes to the proxy's standard input, and nowhere else.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use futures_util::future::select_all;
 use shared::contract::{
     ADMIN_PORT, INNER_FACE_PORT, PIPELOCK_ALIAS, PIPELOCK_PORT, PROXY_ALIAS, PROXY_PORT, stdin_line,
 };
@@ -17,6 +18,7 @@ use super::engine::{Engine, EngineError};
 use super::images::{Images, UPSTREAM_CA};
 use super::names::Role;
 use super::networks::{Network, Networks};
+use crate::canary::Canary;
 use crate::pipelock;
 use crate::plan::Plan;
 
@@ -48,7 +50,7 @@ pub(super) async fn start_proxy(
     }
     let mut input = engine.input(&name).await?;
     engine.start_container(&name).await?;
-    input.write(&document(plan, authority)).await?;
+    input.write(document(plan, authority).as_bytes()).await?;
     Ok(Proxy { address: engine.address(&name, &networks.agent.name).await?, input })
 }
 
@@ -79,16 +81,40 @@ pub(super) async fn ready(engine: &Engine, plan: &Plan) -> Result<(), DockerErro
     Err(DockerError::NotReady { container, words })
 }
 
+/// Returns when the proxy has refused a made-up key, sent to it as the agent would, over its own TLS. An agent is never started
+/// behind a guard that is silent.
+pub(super) async fn guards(
+    engine: &Engine,
+    plan: &Plan,
+    proxy: IpAddr,
+    authority: &CertificateAuthority,
+) -> Result<(), DockerError> {
+    let Some(Canary { method, url }) = plan.dlp.scans().then(|| Canary::of(&plan.egress.routes)).flatten() else {
+        return Ok(());
+    };
+    let container = Role::EgressProxy.name(&plan.identity);
+    let proxy = SocketAddr::new(proxy, PROXY_PORT).to_string();
+    let authority = format!("--ca={}", authority.cert_pem());
+    let command = [PROGRAM, "canary", "--proxy", &proxy, &authority, "--method", method, &url];
+    let command = command.map(str::to_owned).to_vec();
+    let sent = engine.run(ExecSpec { container: &container, command, user: None, env: vec![], workdir: None }).await?;
+    match sent.code {
+        0 => Ok(()),
+        _ => Err(DockerError::SilentGuard { words: sent.stderr }),
+    }
+}
+
 /// Returns when a sidecar has ended, which it must not while the bottle lives.
 pub(super) async fn died(engine: &Engine, plan: &Plan) -> DockerError {
-    let proxy = Role::EgressProxy.name(&plan.identity);
-    if !plan.dlp.asks_pipelock() {
-        return obituary(engine, proxy).await;
-    }
-    tokio::select! {
-        death = obituary(engine, proxy) => death,
-        death = obituary(engine, Role::Pipelock.name(&plan.identity)) => death,
-    }
+    let watches = roles(plan).into_iter().map(|role| Box::pin(obituary(engine, role.name(&plan.identity))));
+    select_all(watches).await.0
+}
+
+/// The sidecars of one bottle.
+pub(super) fn roles(plan: &Plan) -> Vec<Role> {
+    let optional = [(Role::Pipelock, plan.dlp.asks_pipelock()), (Role::GitGate, !plan.git.is_empty())];
+    let wanted = optional.into_iter().filter_map(|(role, is_wanted)| is_wanted.then_some(role));
+    [Role::EgressProxy].into_iter().chain(wanted).collect()
 }
 
 async fn obituary(engine: &Engine, container: String) -> DockerError {
@@ -132,11 +158,11 @@ fn document(plan: &Plan, authority: &CertificateAuthority) -> String {
     stdin_line(Some(plan.egress.routes.to_json()), Some((authority.cert_pem(), &key)), &secrets, rules)
 }
 
-fn membership(network: &Network, alias: &str) -> Membership {
+pub(super) fn membership(network: &Network, alias: &str) -> Membership {
     Membership { network: network.name.clone(), aliases: vec![alias.to_owned()] }
 }
 
-fn sidecar(role: Role, plan: &Plan, image: &str, network: Membership, limits: Limits) -> ContainerSpec {
+pub(super) fn sidecar(role: Role, plan: &Plan, image: &str, network: Membership, limits: Limits) -> ContainerSpec {
     ContainerSpec {
         name: role.name(&plan.identity),
         image: image.to_owned(),
@@ -150,6 +176,7 @@ fn sidecar(role: Role, plan: &Plan, image: &str, network: Membership, limits: Li
         hosts: vec![],
         resolver: Resolver::Engine,
         root: Root::ReadOnly,
+        scratch: vec![],
         first_process: FirstProcess::Command,
         input: Input::Closed,
         limits,
@@ -159,6 +186,7 @@ fn sidecar(role: Role, plan: &Plan, image: &str, network: Membership, limits: Li
 
 /// Whatever an image says of itself, a sidecar has no rights.
 const NOBODY: &str = "65532:65532";
+pub(super) const NOBODY_ID: u64 = 65532;
 
 const PROGRAM: &str = "/egress-proxy";
 const READY_SECONDS: &str = "20";

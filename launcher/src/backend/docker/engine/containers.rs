@@ -38,6 +38,8 @@ pub(crate) struct ContainerSpec {
     pub hosts: Vec<(String, IpAddr)>,
     pub resolver: Resolver,
     pub root: Root,
+    /// Where it may write although its root is read-only.
+    pub scratch: Vec<Scratch>,
     pub first_process: FirstProcess,
     pub input: Input,
     pub limits: Limits,
@@ -64,6 +66,15 @@ pub(crate) enum Resolver {
 pub(crate) enum Root {
     ReadOnly,
     Writable,
+}
+
+/// A folder that lives as long as its container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Scratch {
+    /// With an owner and access as in the image.
+    Disk { path: &'static str },
+    /// Never written to a disk; `options` as `mount` takes them.
+    Memory { path: &'static str, options: String },
 }
 
 /// What runs as process 1.
@@ -94,9 +105,9 @@ pub(crate) struct ContainerInput {
 }
 
 impl ContainerInput {
-    pub(crate) async fn write(&mut self, text: &str) -> Result<(), EngineError> {
+    pub(crate) async fn write(&mut self, text: &[u8]) -> Result<(), EngineError> {
         let failed = |source| EngineError::WriteInput { container: self.container.clone(), source };
-        self.writer.write_all(text.as_bytes()).await.map_err(failed)?;
+        self.writer.write_all(text).await.map_err(failed)?;
         self.writer.flush().await.map_err(failed)
     }
 }
@@ -198,12 +209,20 @@ impl Engine {
 
 fn body(spec: ContainerSpec) -> ContainerCreateBody {
     let is_open = spec.input == Input::Open;
+    let (mut disk, mut memory) = (Vec::new(), HashMap::new());
+    for scratch in spec.scratch {
+        match scratch {
+            Scratch::Disk { path } => disk.push(path.to_owned()),
+            Scratch::Memory { path, options } => drop(memory.insert(path.to_owned(), options)),
+        }
+    }
     let endpoint = EndpointSettings { aliases: Some(spec.network.aliases), ..EndpointSettings::default() };
     let host_config = HostConfig {
         network_mode: Some(spec.network.network.clone()),
         extra_hosts: Some(spec.hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect()),
         dns: (spec.resolver == Resolver::Nobody).then(|| vec![NO_RESOLVER.to_owned()]),
         readonly_rootfs: Some(spec.root == Root::ReadOnly),
+        tmpfs: (!memory.is_empty()).then_some(memory),
         init: Some(spec.first_process == FirstProcess::Init),
         cap_drop: Some(vec!["ALL".to_owned()]),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
@@ -221,6 +240,7 @@ fn body(spec: ContainerSpec) -> ContainerCreateBody {
         entrypoint: (!spec.entrypoint.is_empty()).then_some(spec.entrypoint),
         cmd: Some(spec.command),
         env: Some(spec.env),
+        volumes: (!disk.is_empty()).then_some(disk),
         open_stdin: Some(is_open),
         attach_stdin: Some(is_open),
         stdin_once: Some(false),

@@ -46,17 +46,20 @@ impl Engine {
         Ok(())
     }
 
-    /// Builds `context` (a tar archive with a `Dockerfile` at its root) and names the result `image`.
+    /// Builds `context` (a tar archive with a `Dockerfile` at its root, which takes `arguments`) and names the result `image`.
     pub(crate) async fn build(
         &self,
         image: &str,
         labels: &Labels,
+        arguments: &[(&str, &str)],
         context: Vec<u8>,
         mut progress: impl FnMut(&str),
     ) -> Result<(), EngineError> {
         let failed = |source| EngineError::BuildImage { image: image.to_owned(), source };
         let labels = labels.clone().into_iter().collect();
-        let options = BuildImageOptionsBuilder::default().t(image).labels(&labels).rm(true).forcerm(true).build();
+        let arguments = arguments.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let options = BuildImageOptionsBuilder::default().t(image).labels(&labels).buildargs(&arguments);
+        let options = options.rm(true).forcerm(true).build();
         let mut messages = lines(self.docker.build_image(options, None, Some(body_full(context.into()))));
         while let Some(line) = messages.try_next().await.map_err(failed)? {
             progress(&line);

@@ -35,12 +35,12 @@ impl Engine {
         };
         let failed = |source| EngineError::CreateNetwork { network: network.to_owned(), source };
         self.docker.create_network(request).await.map_err(failed)?;
-        self.subnet(network).await
-    }
-
-    async fn subnet(&self, network: &str) -> Result<Ipv4Net, EngineError> {
         let failed = |source| EngineError::InspectNetwork { network: network.to_owned(), source };
         let found = self.docker.inspect_network(network, None).await.map_err(failed)?;
+        let kept = found.options.unwrap_or_default();
+        if options(reach).keys().any(|option| !kept.contains_key(option)) {
+            return Err(EngineError::NotClosed { network: network.to_owned() });
+        }
         let pools = found.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
         let mut subnets = pools.into_iter().filter_map(|pool| pool.subnet?.parse().ok());
         subnets.next().ok_or_else(|| EngineError::NoSubnet { network: network.to_owned() })
@@ -57,7 +57,8 @@ impl Engine {
     }
 }
 
-/// The bridge driver ignores the names that it does not know, so both generations get theirs: `inhibit_ipv4` keeps the
+/// Docker's bridge driver keeps the names that it does not know, so both generations get theirs, and an engine that dropped
+/// them is another: `inhibit_ipv4` keeps the
 /// host's address off the bridge since before API 1.41, `isolated` since Docker 28.
 fn options(reach: Reach) -> HashMap<String, String> {
     let options: &[(&str, &str)] = match reach {

@@ -1,0 +1,73 @@
+//! The record of a tunnel while it lives.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use shared::record::{Outcome, SCHEMA_VERSION, TunnelRecord};
+use time::OffsetDateTime;
+
+use super::{Id, Room, milliseconds, timestamp};
+
+/// The record of one tunnel while it lives.
+pub struct TunnelRecording {
+    pub id: Id,
+    began: Instant,
+    time: OffsetDateTime,
+    authority: String,
+    pub outcome: Outcome,
+    pub error: Option<&'static str>,
+    pub reason: Option<String>,
+    pub client_protocol: Option<&'static str>,
+    exchanges: Arc<AtomicU64>,
+    room: Option<Room>,
+}
+
+impl TunnelRecording {
+    pub fn begin(room: Room, authority: String) -> Self {
+        room.metrics().tunnels_open.enter();
+        Self {
+            id: Id::random(),
+            began: Instant::now(),
+            time: OffsetDateTime::now_utc(),
+            authority,
+            outcome: Outcome::Aborted,
+            error: None,
+            reason: None,
+            client_protocol: None,
+            exchanges: Arc::default(),
+            room: Some(room),
+        }
+    }
+
+    /// Counts the exchanges inside.
+    pub fn counter(&self) -> Arc<AtomicU64> {
+        self.exchanges.clone()
+    }
+
+    pub fn fail(&mut self, outcome: Outcome, error: &'static str, reason: String) {
+        (self.outcome, self.error, self.reason) = (outcome, Some(error), Some(reason));
+    }
+}
+
+impl Drop for TunnelRecording {
+    fn drop(&mut self) {
+        let Some(room) = self.room.take() else { return };
+        room.write_tunnel(TunnelRecord {
+            schema: SCHEMA_VERSION,
+            id: self.id.to_string().into(),
+            time: timestamp(self.time).into(),
+            authority: std::mem::take(&mut self.authority).into(),
+            outcome: self.outcome,
+            error: self.error.map(Into::into),
+            reason: self.reason.take().map(Into::into),
+            client_protocol: self.client_protocol.map(Into::into),
+            exchanges: self.exchanges.load(Ordering::Relaxed),
+            total_ms: milliseconds(self.began),
+        });
+    }
+}

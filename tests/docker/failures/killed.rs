@@ -1,0 +1,77 @@
+//! `bottle` is killed, without a chance to do anything, right after each of the engine's steps of a launch, an attached agent and
+//! a teardown. What it leaves is found by `cleanup` and by nothing else, and afterwards nothing is left.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use harness::within;
+
+use super::relay::Relay;
+use crate::bottle::{Setup, bottle_in};
+use crate::engine::{self, docker};
+use crate::git_host::GitHost;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_step_a_bottle_leaves_nothing_that_cleanup_does_not_find() {
+    let host = GitHost::start().await;
+    let steps = launch(&host, usize::MAX).await.steps;
+    println!(
+        "| killed after | containers left | networks left | volumes left | after cleanup |\n|---|---|---|---|---|"
+    );
+    for (index, step) in steps.iter().enumerate() {
+        let Launch { left, after, .. } = launch(&host, index + 1).await;
+        let [containers, networks, volumes] = left;
+        println!("| {:2} {step} | {containers} | {networks} | {volumes} | {after} |", index + 1);
+        assert_eq!(after, 0, "after step {step}");
+    }
+    assert!(steps.len() > 20, "{steps:#?}");
+}
+
+struct Launch {
+    steps: Vec<String>,
+    left: [usize; 3],
+    after: usize,
+}
+
+/// Starts a bottle, kills it when the engine has done `last` requests, and cleans up. Runs to its end when it has fewer.
+async fn launch(host: &GitHost, last: usize) -> Launch {
+    let relay = Relay::until(&engine::socket(), last);
+    let setup = Setup::closed();
+    let key = setup.file("key", &host.key);
+    let setup = setup
+        .frontmatter(&host.manifest(&key.display().to_string(), &host.host_key))
+        .variable("DOCKER_HOST", &relay.address())
+        .variable("CLAUDE_BOTTLE_GIT_GATE_IMAGE", &engine::git_host_image().await);
+    let volumes = volumes().await;
+    let mut command = setup.command(&["-c", "exit 0"]).await;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a `bottle`");
+    tokio::select! {
+        () = relay.reached() => child.start_kill().expect("a child of ours"),
+        status = child.wait() => assert!(status.expect("a child of ours").success() && last == usize::MAX),
+    }
+    within("the end of `bottle`", child.wait()).await.expect("a child of ours");
+    within("the engine's last answer", relay.settled()).await;
+
+    let home = setup.home();
+    let [containers, networks] = belongings(home).await;
+    let left = [containers, networks, self::volumes().await - volumes];
+    let cleaned = bottle_in(home, &["cleanup", "--yes"]).await;
+    assert!(cleaned.status.success(), "{}", cleaned.stderr);
+    let [containers, networks] = belongings(home).await;
+    let states = std::fs::read_dir(home.join("state")).map(Iterator::count).unwrap_or_default();
+    let after = containers + networks + (self::volumes().await - volumes) + states;
+    Launch { steps: relay.seen(), left, after }
+}
+
+/// How many containers and networks bear this home's label.
+async fn belongings(home: &Path) -> [usize; 2] {
+    let filter = format!("label=claude-bottle.home={}", home.display());
+    let containers = docker(&["ps", "-aq", "--filter", &filter]).await;
+    let networks = docker(&["network", "ls", "-q", "--filter", &filter]).await;
+    [containers.lines().count(), networks.lines().count()]
+}
+
+async fn volumes() -> usize {
+    docker(&["volume", "ls", "-q"]).await.lines().count()
+}
