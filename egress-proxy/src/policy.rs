@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use crate::{
     credentials::{Credential, CredentialError, CredentialSent, Guard, SecretStore, StripList},
-    scan::{ExactValues, Exemptions, RulesError, Scanner, UnknownRule},
+    scan::{Author, ExactValues, Exemptions, RulesError, RulesFile, Scanner, UnknownRule},
     tls::leaves::Listing,
 };
 
@@ -348,12 +348,33 @@ pub enum TableError {
     Rules(#[from] RulesError),
 }
 
-/// Where the scan's rules come from: ours, or a file of the operator's.
+/// Where the scan's rules come from.
 #[derive(Clone, Debug, Default)]
-pub struct ScanRules(pub Option<PathBuf>);
+pub enum ScanRules {
+    /// Ours.
+    #[default]
+    Shipped,
+    /// A file of the operator's, read again at each reload.
+    File(PathBuf),
+    /// The text of one, from stdin.
+    Given(String),
+}
 
 impl ScanRules {
+    /// The file that is to be watched.
+    pub fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Shipped | Self::Given(_) => None,
+        }
+    }
+
     fn compile(&self, exact: ExactValues) -> Result<Scanner, RulesError> {
-        Scanner::of(self.0.as_deref(), exact)
+        let own = match self {
+            Self::Shipped => None,
+            Self::File(path) => Some(RulesFile::own(path)?),
+            Self::Given(text) => Some(RulesFile::parse("scan_rules", text, "user", Author::User)?),
+        };
+        Ok(Scanner::new(own, exact))
     }
 }

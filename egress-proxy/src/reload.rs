@@ -29,7 +29,7 @@ type Stamp = (SystemTime, u64, u64);
 impl Source {
     /// Looks at the files before they are read, so that no change between reading and watching is missed.
     pub fn new(routes: Option<PathBuf>, rules: ScanRules, store: SecretStore) -> Self {
-        let seen = routes.iter().chain(&rules.0).map(|path| (path.clone(), stamp(path))).collect();
+        let seen = routes.iter().chain(rules.file()).map(|path| (path.clone(), stamp(path))).collect();
         Self { routes, rules, store, seen }
     }
 
@@ -76,11 +76,12 @@ impl Source {
             Some(routes) => files::parse_routes(&routes.to_string(), "stdin")?,
             None => proxy.policy.table().routes.clone(),
         };
+        let rules = document.scan_rules.map_or_else(|| self.rules.clone(), ScanRules::Given);
         let store = self.store.with(document.tokens.unwrap_or_default());
-        let former = std::mem::replace(&mut self.store, store);
+        let former = (std::mem::replace(&mut self.store, store), std::mem::replace(&mut self.rules, rules));
         let put = self.put_in_force(proxy, routes);
         if put.is_err() {
-            self.store = former;
+            (self.store, self.rules) = former;
         }
         put
     }
@@ -106,7 +107,7 @@ pub fn parse_document(line: &str) -> anyhow::Result<StdinDocument> {
             );
             anyhow::anyhow!("a document on stdin is not valid: column {column}: {what}")
         })
-        .context("expected {\"routes\": …, \"ca\": {\"cert\": …, \"key\": …}, \"tokens\": {…}} on one line")
+        .context("expected {\"routes\": …, \"ca\": {\"cert\": …, \"key\": …}, \"tokens\": {…}, \"scan_rules\": …} on one line")
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {

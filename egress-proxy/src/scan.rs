@@ -14,7 +14,6 @@
 //! is never shown, neither whole nor in part. Everything is local: a rule reads at most 4 KiB around a keyword, so that
 //! a stream of any length needs a few pages of memory and is held back by at most [`HOLD_BACK`] bytes.
 
-mod anchors;
 pub mod coding;
 pub mod command;
 mod content;
@@ -27,41 +26,40 @@ mod search;
 pub mod stream;
 mod tape;
 
-use std::{
-    collections::HashMap,
-    path::Path,
-    sync::{Arc, OnceLock},
-};
+use std::{borrow::Cow, sync::Arc};
 
-use self::anchors::Anchors;
-use self::rules::{Keyword, Matcher};
+use scan_rules::{LONGEST, LONGEST_MATCH, List, Patterns, anchors};
+pub use scan_rules::{Author, RulesError, RulesFile, Structure};
+
+use self::rules::{shipped_anchors, shipped_patterns, shipped_rules};
 pub use self::{
     content::{ContentScan, Released},
     finding::{Finding, Layer, Place},
-    rules::{Rule, RulesError, RulesFile, structure::Structure},
+    rules::Rule,
 };
 
 /// The most bytes of a content that wait for their verdict.
 pub const HOLD_BACK: usize = 4096;
 
-/// The compiled rules. Cheap to share in an `Arc`; immutable.
+/// The rules in force. Cheap to share in an `Arc`; immutable.
 pub struct Scanner {
-    rules: Vec<Arc<Rule>>,
-    anchors: Anchors,
-    keywords: Vec<Anchor>,
+    /// By their numbers; `None` for what a user's file turned off.
+    rules: Vec<Option<Arc<Rule>>>,
+    patterns: Patterns,
+    anchors: Vec<Anchor>,
     /// The rule for seed phrases, which have no keyword.
     seeds: Option<usize>,
 }
 
 /// What stands behind the patterns of one keyword.
 struct Anchor {
-    keyword: Keyword,
+    keyword: scan_rules::Keyword,
     /// Where in the keyword the part begins that is looked for.
     core: usize,
     /// The rules that need this keyword.
-    rules: Vec<usize>,
-    /// How many bytes from a pattern's begin on the rules may need, with escapes; known when it is first found.
-    reach: OnceLock<usize>,
+    rules: List<usize>,
+    /// How many bytes from a pattern's begin on the rules may need, with escapes.
+    reach: usize,
 }
 
 /// Values that must not leave whatever they look like: the credentials that the proxy holds.
@@ -92,8 +90,8 @@ impl ExactValues {
         }
     }
 
-    fn into_rules(self) -> impl Iterator<Item = Arc<Rule>> {
-        self.0.into_iter().map(|(name, value)| Arc::new(Rule::exact(&name, value)))
+    fn into_rules(self) -> impl Iterator<Item = Rule> {
+        self.0.into_iter().map(|(name, value)| Rule::exact(&name, value))
     }
 }
 
@@ -106,41 +104,72 @@ impl Exemptions {
 impl Scanner {
     /// The rules that we ship.
     pub fn builtin() -> Scanner {
-        Scanner::compile(rules::builtin().to_vec())
+        Scanner::new(None, ExactValues::default())
     }
 
-    /// The user's own rules, after the built-in ones where the file extends them.
-    pub fn with_rules_file(path: &Path) -> Result<Scanner, RulesError> {
-        Scanner::of(Some(path), ExactValues::default())
-    }
-
-    /// The rules of a file or, without one, those that we ship, and these values in every form in which they may travel.
-    pub fn of(file: Option<&Path>, values: ExactValues) -> Result<Scanner, RulesError> {
-        let mut all = match file {
-            Some(path) => own_rules(path)?,
-            None => rules::builtin().to_vec(),
+    /// The rules of a user's file or, without one, those that we ship, and these values in every form in which they may
+    /// travel.
+    pub fn new(file: Option<RulesFile>, values: ExactValues) -> Scanner {
+        let (disabled, own) = match file {
+            None => (Some(Vec::new()), Vec::new()),
+            Some(file) => (file.extends.then_some(file.disabled), file.rules),
         };
-        all.extend(values.into_rules());
-        Ok(Scanner::compile(all))
+        let own: Vec<Rule> =
+            own.into_iter().map(|rule| Rule::of(Cow::Owned(rule))).chain(values.into_rules()).collect();
+        match disabled {
+            Some(disabled) => Scanner::extended(&disabled, own),
+            None => {
+                let (own_anchors, packed) = anchors(0, own.iter().map(Rule::anchored_by));
+                Scanner::of(own.into_iter().map(Arc::new).map(Some).collect(), &[], own_anchors, Patterns::of(packed))
+            }
+        }
     }
 
-    /// The same rules, and these values in every form in which they may travel.
-    pub fn with_exact(self, values: ExactValues) -> Scanner {
-        let mut all = self.rules;
-        all.extend(values.into_rules());
-        Scanner::compile(all)
+    /// The rules that we ship but these, and others.
+    fn extended(disabled: &[String], own: Vec<Rule>) -> Scanner {
+        let off = |rule: &Rule| {
+            disabled.iter().any(|id| id == rule.id()) || own.iter().any(|replaced| replaced.id() == rule.id())
+        };
+        let shipped = shipped_rules();
+        let mut rules: Vec<_> = shipped.iter().map(|rule| (!off(rule)).then(|| Arc::clone(rule))).collect();
+        if own.is_empty() {
+            return Scanner::of(rules, shipped_anchors(), Vec::new(), shipped_patterns());
+        }
+        let (own_anchors, packed) = anchors(shipped.len(), own.iter().map(Rule::anchored_by));
+        rules.extend(own.into_iter().map(Arc::new).map(Some));
+        Scanner::of(rules, shipped_anchors(), own_anchors, shipped_patterns().and(packed))
+    }
+
+    fn of(
+        rules: Vec<Option<Arc<Rule>>>,
+        shipped: &'static [scan_rules::Anchor],
+        own: Vec<scan_rules::Anchor>,
+        patterns: Patterns,
+    ) -> Scanner {
+        let longest = |rule: &usize| rules[*rule].as_ref().map_or(0, |rule| rule.longest());
+        let anchors = shipped
+            .iter()
+            .cloned()
+            .chain(own)
+            .map(|scan_rules::Anchor { keyword, core, rules }| {
+                let longest = rules.iter().map(longest).max().unwrap_or(0);
+                Anchor { keyword, core, rules, reach: (6 * (longest + LONGEST)).min(LONGEST_MATCH) }
+            })
+            .collect();
+        let seeds = rules.iter().position(|rule| rule.as_ref().is_some_and(|rule| rule.is_seed_phrase()));
+        Scanner { rules, patterns, anchors, seeds }
     }
 
     /// All rules, in the order in which they are asked.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
-        self.rules.iter().map(Arc::as_ref)
+        self.rules.iter().flatten().map(Arc::as_ref)
     }
 
     /// The rules with these ids, so that they do not apply.
     pub fn exemptions(&self, ids: &[String]) -> Result<Exemptions, UnknownRule> {
         let mut rules = Vec::with_capacity(ids.len());
         for id in ids {
-            match self.rules.iter().position(|rule| rule.id == *id) {
+            match self.rules.iter().position(|rule| rule.as_ref().is_some_and(|rule| rule.id() == id)) {
                 Some(index) => rules.push(index),
                 None => return Err(self.unknown(id)),
             }
@@ -150,66 +179,11 @@ impl Scanner {
 
     fn unknown(&self, id: &str) -> UnknownRule {
         let nearest = self
-            .rules
-            .iter()
-            .map(|rule| (strsim::jaro_winkler(id, &rule.id), &rule.id))
+            .rules()
+            .map(|rule| (strsim::jaro_winkler(id, rule.id()), rule.id()))
             .filter(|(likeness, _)| *likeness > 0.8)
             .max_by(|a, b| a.0.total_cmp(&b.0))
-            .map(|(_, rule)| rule.clone());
+            .map(|(_, rule)| rule.to_owned());
         UnknownRule { id: id.to_owned(), nearest }
-    }
-
-    fn compile(rules: Vec<Arc<Rule>>) -> Scanner {
-        let mut keywords: Vec<Anchor> = Vec::new();
-        let mut known = HashMap::new();
-        for (index, rule) in rules.iter().enumerate() {
-            for keyword in &rule.keywords {
-                let place = *known.entry((&keyword.text, keyword.case)).or_insert_with(|| {
-                    let keyword = Keyword { completions: Box::default(), ..keyword.clone() };
-                    keywords.push(Anchor { keyword, core: 0, rules: Vec::new(), reach: OnceLock::new() });
-                    keywords.len() - 1
-                });
-                let anchor = &mut keywords[place];
-                anchor.rules.push(index);
-                let completions = anchor.keyword.completions.iter().chain(&keyword.completions).cloned();
-                anchor.keyword.completions = completions.collect();
-            }
-        }
-        let mut builder = anchors::Builder::default();
-        for (index, anchor) in keywords.iter_mut().enumerate() {
-            anchor.core = builder.add_keyword(index as u32, &anchor.keyword);
-        }
-        let seeds = rules.iter().position(|rule| matches!(rule.matcher, Matcher::SeedPhrase));
-        Scanner { rules, anchors: builder.build(), keywords, seeds }
-    }
-}
-
-/// The rules of a user's file, after the built-in ones where it extends them.
-fn own_rules(path: &Path) -> Result<Vec<Arc<Rule>>, RulesError> {
-    let file = RulesFile::read(path)?;
-    let mut all = Vec::new();
-    if file.extends {
-        let kept =
-            |rule: &&Arc<Rule>| !file.disabled.contains(&rule.id) && !file.rules.iter().any(|own| own.id == rule.id);
-        all.extend(rules::builtin().iter().filter(kept).cloned());
-    }
-    all.extend(file.rules.into_iter().map(Arc::new));
-    Ok(all)
-}
-
-impl Rule {
-    /// A rule that finds one value, by a part of it that no escape would change.
-    fn exact(name: &str, value: Box<[u8]>) -> Rule {
-        Rule {
-            id: format!("credential/{name}"),
-            description: format!("the credential `{name}`, which the proxy itself adds"),
-            group: "credentials".to_owned(),
-            source: None,
-            check: None,
-            keywords: vec![Keyword { text: value.clone(), case: rules::Case::Counts, completions: Box::default() }],
-            matcher: Matcher::Exact(value),
-            entropy: None,
-            allowlists: Vec::new(),
-        }
     }
 }

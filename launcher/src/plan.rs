@@ -60,6 +60,8 @@ pub struct Egress {
     pub allow_cidr: Vec<IpNet>,
     /// PEM text of a company's own CA, given as `--upstream-ca`.
     pub upstream_ca: Option<String>,
+    /// Text of a user's own rules for the scan, in gitleaks' format; sent to the proxy's standard input.
+    pub scan_rules: Option<String>,
 }
 
 /// One distinct `token_ref`.

@@ -1,4 +1,4 @@
-//! The names that the launcher sets and a sidecar reads, and the document that carries routes, CA and secrets to the
+//! The names that the launcher sets and a sidecar reads, and the document that carries routes, CA, secrets and scan rules to the
 //! proxy's stdin. Changing one is changing both binaries.
 
 use std::collections::BTreeMap;
@@ -63,6 +63,9 @@ pub struct StdinDocument {
     /// Secrets by the name that `token_env` and `placeholder` use.
     #[serde(default)]
     pub tokens: Option<BTreeMap<String, String>>,
+    /// The text of a rules file for the scan, in place of `--scan-rules`.
+    #[serde(default)]
+    pub scan_rules: Option<String>,
 }
 
 /// A CA's certificate and key, PEM.
@@ -78,6 +81,7 @@ pub fn stdin_line(
     routes: Option<serde_json::Value>,
     ca: Option<(&str, &str)>,
     tokens: &BTreeMap<String, &str>,
+    scan_rules: Option<&str>,
 ) -> String {
     let mut document = serde_json::Map::new();
     if let Some(routes) = routes {
@@ -88,6 +92,9 @@ pub fn stdin_line(
     }
     if !tokens.is_empty() {
         document.insert("tokens".to_owned(), serde_json::json!(tokens));
+    }
+    if let Some(rules) = scan_rules {
+        document.insert("scan_rules".to_owned(), rules.into());
     }
     let mut line = serde_json::Value::Object(document).to_string();
     line.push('\n');
@@ -101,10 +108,11 @@ mod tests {
     #[test]
     fn what_the_launcher_writes_the_proxy_reads() {
         let tokens = BTreeMap::from([(token_slot(0), "value")]);
-        let line = stdin_line(Some(serde_json::json!({ "routes": [] })), Some(("c\n", "k")), &tokens);
+        let line = stdin_line(Some(serde_json::json!({ "routes": [] })), Some(("c\n", "k")), &tokens, Some("[extend]\n"));
         assert_eq!(line.matches('\n').count(), 1);
         let document: StdinDocument = serde_json::from_str(&line).unwrap();
         assert_eq!(document.tokens.unwrap()["EGRESS_PROXY_TOKEN_0"], "value");
         assert_eq!(document.ca.unwrap().cert, "c\n");
+        assert_eq!(document.scan_rules.unwrap(), "[extend]\n");
     }
 }

@@ -25,7 +25,7 @@ fn scan(arguments: &[&str], text: &str) -> (u8, String) {
 }
 
 fn key() -> String {
-    let rule = SCANNER.rules().find(|rule| rule.id == "aws-access-key").expect("the rule is there");
+    let rule = SCANNER.rules().find(|rule| rule.id() == "aws-access-key").expect("the rule is there");
     secret(rule, &mut Dice::new(1))
 }
 

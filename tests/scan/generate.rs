@@ -39,7 +39,7 @@ const ALPHANUMERIC: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 /// A secret that the rule must find, with the words around it that the rule needs.
 pub(crate) fn secret(rule: &Rule, dice: &mut Dice) -> String {
-    match (rule.check, rule.id.as_str()) {
+    match (rule.check(), rule.id()) {
         (Some(Structure::GithubCrc32), _) => {
             let kind = ["ghp_", "gho_", "ghu_", "ghs_", "ghr_"][dice.below(5)];
             let body = dice.of(ALPHANUMERIC, 30);

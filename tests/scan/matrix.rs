@@ -27,7 +27,7 @@ fn secrets_of_every_format_are_found_in_every_carrier() {
             if verdict.is_err() {
                 found += 1;
             } else {
-                missed.entry(carrier.name).or_default().push(rule.id.clone());
+                missed.entry(carrier.name).or_default().push(rule.id().to_owned());
             }
         }
     }
@@ -56,7 +56,7 @@ fn a_finding_never_shows_what_was_found() {
                 // With digits: no word of a description is one.
                 for fragment in token.as_bytes().windows(8).filter(|part| part.iter().any(u8::is_ascii_digit)) {
                     let fragment = String::from_utf8_lossy(fragment);
-                    assert!(!shown.contains(&*fragment), "{}: {shown}", rule.id);
+                    assert!(!shown.contains(&*fragment), "{}: {shown}", rule.id());
                 }
             }
         }

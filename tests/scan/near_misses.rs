@@ -16,7 +16,7 @@ fn near_misses_are_not_reported() {
         let whole = regex::bytes::RegexBuilder::new(&format!("(?:{expression})")).unicode(false).build().unwrap();
         for _ in 0..3 {
             let secret = secret(rule, &mut dice);
-            for (kind, near) in near(&secret, rule.check) {
+            for (kind, near) in near(&secret, rule.check()) {
                 // What the format allows after all is none.
                 let allowed = kind != "wrong checksum" && whole.find(near.as_bytes()).is_some();
                 if allowed {
@@ -27,7 +27,7 @@ fn near_misses_are_not_reported() {
                 let text = format!("{{\"content\": \"see {near} for more\"}}");
                 let verdict = scan.push(text.into()).and_then(|_| scan.finish());
                 if let Err(finding) = verdict {
-                    reported.push(format!("{} ({kind}) as {}", rule.id, finding.rule));
+                    reported.push(format!("{} ({kind}) as {}", rule.id(), finding.rule));
                 }
             }
         }

@@ -2,13 +2,14 @@
 
 use std::{fs, sync::Arc};
 
-use egress_proxy::scan::{Exemptions, Finding, Scanner};
+use egress_proxy::scan::{ExactValues, Exemptions, Finding, RulesFile, Scanner};
 
 fn scanner(text: &str) -> Result<Scanner, String> {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("rules.toml");
     fs::write(&path, text).expect("the file can be written");
-    Scanner::with_rules_file(&path).map_err(|error| error.to_string())
+    let file = RulesFile::own(&path).map_err(|error| error.to_string())?;
+    Ok(Scanner::new(Some(file), ExactValues::default()))
 }
 
 fn judge(scanner: Scanner, text: &str) -> Option<Finding> {
@@ -44,7 +45,7 @@ fn a_users_rule_finds_what_it_describes() {
 #[test]
 fn extending_keeps_the_built_in_rules_but_those_turned_off() {
     let scanner = scanner(RULE).unwrap();
-    let ids: Vec<&str> = scanner.rules().map(|rule| rule.id.as_str()).collect();
+    let ids: Vec<&str> = scanner.rules().map(|rule| rule.id()).collect();
     assert!(ids.contains(&"github-token") && ids.contains(&"acme-key") && !ids.contains(&"npm-token"));
     let alone = crate::user_rules::scanner("[[rules]]\nid = \"a\"\nregex = 'acme[0-9]{9}'\nkeywords = ['acme']\n");
     assert_eq!(alone.unwrap().rules().count(), 1);
@@ -88,11 +89,10 @@ fn held_credentials_are_found_in_all_their_forms() {
         Engine,
         prelude::{BASE64_STANDARD, BASE64_URL_SAFE},
     };
-    use egress_proxy::scan::ExactValues;
     let value = "p\"ss/word?&Ünïcode+42";
     let mut values = ExactValues::default();
     values.add("GH_PAT", value.as_bytes());
-    let scanner = Arc::new(Scanner::builtin().with_exact(values));
+    let scanner = Arc::new(Scanner::new(None, values));
     let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
     let percent: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let mut texts = vec![value.to_owned(), serde_json::to_string(value).unwrap(), hex.to_uppercase(), hex, percent];

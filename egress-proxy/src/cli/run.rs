@@ -55,11 +55,16 @@ async fn serve(args: &RunArgs, journal: Journal, events: Events) -> anyhow::Resu
     let mut store = SecretStore::default();
     let mut given = match &mut documents {
         Some(documents) => first_document(documents).await?,
-        None => StdinDocument { routes: None, ca: None, tokens: None },
+        None => StdinDocument { routes: None, ca: None, tokens: None, scan_rules: None },
     };
     store.replace(given.tokens.take().unwrap_or_default());
     let authority = authority(args, &given)?;
-    let mut source = Source::new(args.routes.clone(), ScanRules(args.scan_rules.clone()), store);
+    let rules = match (given.scan_rules.take(), &args.scan_rules) {
+        (Some(text), _) => ScanRules::Given(text),
+        (None, Some(path)) => ScanRules::File(path.clone()),
+        (None, None) => ScanRules::Shipped,
+    };
+    let mut source = Source::new(args.routes.clone(), rules, store);
     let routes = match (&given.routes, &args.routes) {
         (Some(routes), _) => files::parse_routes(&routes.to_string(), "stdin")?,
         (None, Some(path)) => files::read_routes(path)?,

@@ -15,7 +15,7 @@ use clap::{Args, ValueEnum};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde_json::json;
 
-use super::{Exemptions, Finding, Place, RulesError, Scanner, UnknownRule};
+use super::{ExactValues, Exemptions, Finding, Place, RulesError, RulesFile, Scanner, UnknownRule};
 
 /// Judge text or files as the proxy judges what leaves.
 #[derive(Clone, Debug, Args)]
@@ -78,10 +78,8 @@ pub const FOUND: u8 = 3;
 
 /// Runs the verb: reads, judges, writes; answers the exit code.
 pub fn run(args: &ScanArgs, stdin: &mut dyn Read, out: &mut dyn Write) -> Result<u8, CommandError> {
-    let scanner = Arc::new(match &args.scan_rules {
-        Some(path) => Scanner::with_rules_file(path)?,
-        None => Scanner::builtin(),
-    });
+    let own = args.scan_rules.as_deref().map(RulesFile::own).transpose()?;
+    let scanner = Arc::new(Scanner::new(own, ExactValues::default()));
     if args.rules {
         if args.markdown {
             page::write(&scanner, out)?;
@@ -209,16 +207,16 @@ fn list(scanner: &Scanner, as_json: bool, out: &mut dyn Write) -> io::Result<()>
         if as_json {
             let keywords: Vec<_> = rule.keywords().collect();
             let line = json!({
-                "id": rule.id,
-                "group": rule.group,
-                "description": rule.description,
-                "source": rule.source,
+                "id": rule.id(),
+                "group": rule.group(),
+                "description": rule.description(),
+                "source": rule.source(),
                 "keywords": keywords,
                 "regex": rule.expression(),
             });
             writeln!(out, "{line}")?;
         } else {
-            writeln!(out, "{:32} {:18} {}", rule.id, rule.group, rule.description)?;
+            writeln!(out, "{:32} {:18} {}", rule.id(), rule.group(), rule.description())?;
         }
     }
     Ok(())

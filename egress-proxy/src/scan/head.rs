@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, Method};
 
-use super::{Exemptions, Finding, Place, Scanner, search::Match};
+use super::{Exemptions, Finding, Place, Rule, Scanner, search::Match};
 
 /// Formats that are written in capitals are longer than this.
 const SHORTEST: usize = 16;
@@ -70,7 +70,8 @@ impl Scanner {
     }
 
     pub(super) fn finding(&self, found: Match, place: Place) -> Finding {
-        let rule = &self.rules[found.rule];
-        Finding { rule: rule.id.clone(), description: rule.description.clone(), place, layers: found.layers }
+        let rule = self.rules[found.rule].as_deref();
+        let text = |part: fn(&Rule) -> &str| rule.map(part).unwrap_or_default().to_owned();
+        Finding { rule: text(Rule::id), description: text(Rule::description), place, layers: found.layers }
     }
 }

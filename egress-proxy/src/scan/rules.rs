@@ -3,175 +3,187 @@
 //! A rule never runs over a content: it is asked at a place where one of its keywords stands, and reads a bounded
 //! stretch around it. Its regular expression is compiled when it is first asked.
 
-mod builtin;
 mod expression;
-mod file;
 mod placeholder;
-mod shape;
+mod shipped;
 pub(super) mod structure;
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
-pub(super) use self::builtin::builtin;
-use self::expression::{Expression, Start};
-pub use self::file::{RulesError, RulesFile};
-use self::structure::Structure;
+use scan_rules::{Allowlist, Case, Condition, Definition, Keyword, Start, Structure, Target};
 
-/// The longest match: what does not fit is judged by what does.
-pub(super) const LONGEST_MATCH: usize = 3800;
+pub(super) use self::shipped::{anchors as shipped_anchors, patterns as shipped_patterns, rules as shipped_rules};
+use self::{expression::Machine, structure::holds};
 
 /// One format of secrets.
-#[derive(Debug)]
+///
+/// Has no `Debug`: it may hold what it looks for.
 pub struct Rule {
-    /// Its name, as in findings and exemptions.
-    pub id: String,
-    /// What it finds, in words.
-    pub description: String,
-    /// What kind of service its secrets belong to.
-    pub group: String,
-    /// Where the format is documented.
-    pub source: Option<String>,
-    /// What is checked besides the expression.
-    pub check: Option<Structure>,
-    pub(super) matcher: Matcher,
-    pub(super) keywords: Vec<Keyword>,
-    pub(super) entropy: Option<f64>,
-    pub(super) allowlists: Vec<Allowlist>,
+    definition: Cow<'static, Definition>,
+    matcher: Matcher,
+    /// Of each allowlist's expressions.
+    allowed: Vec<Vec<Machine>>,
 }
 
-/// A literal without which a rule cannot match.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Keyword {
-    pub text: Box<[u8]>,
-    pub case: Case,
-    /// What a keyword that is too short to be looked for may begin with.
-    pub completions: Box<[Box<[u8]>]>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Case {
-    Counts,
-    Ignored,
-}
-
-#[derive(Debug)]
-pub(super) enum Matcher {
-    Expression(Expression),
+enum Matcher {
+    Expression(Machine),
     /// These bytes, whatever they are.
-    Exact(Box<[u8]>),
+    Exact(Keyword),
     /// Words of a list with a checksum; found without a keyword.
     SeedPhrase,
 }
 
-/// What a match must not be, or not hold.
-#[derive(Debug)]
-pub(super) struct Allowlist {
-    pub all: bool,
-    pub target: Target,
-    pub expressions: Vec<regex::bytes::Regex>,
-    pub stopwords: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target {
-    Secret,
-    Match,
-    Line,
-}
-
 impl Rule {
+    pub(super) fn of(definition: Cow<'static, Definition>) -> Rule {
+        let matcher = match definition.expression {
+            Some(_) => Matcher::Expression(Machine::default()),
+            None => Matcher::SeedPhrase,
+        };
+        let machines = |list: &Allowlist| list.expressions.iter().map(|_| Machine::default()).collect();
+        let allowed = definition.allowlists.iter().map(machines).collect();
+        Rule { definition, matcher, allowed }
+    }
+
+    /// A rule that finds one value.
+    pub(super) fn exact(name: &str, value: Box<[u8]>) -> Rule {
+        let definition = Definition {
+            id: format!("credential/{name}").into(),
+            description: format!("the credential `{name}`, which the proxy itself adds").into(),
+            group: "credentials".into(),
+            source: None,
+            check: None,
+            expression: None,
+            keywords: Cow::Borrowed(&[]),
+            entropy: None,
+            allowlists: Cow::Borrowed(&[]),
+        };
+        let value = Keyword { text: value.into_vec().into(), case: Case::Counts, completions: Vec::new() };
+        Rule { definition: Cow::Owned(definition), matcher: Matcher::Exact(value), allowed: Vec::new() }
+    }
+
+    /// Its name, as in findings and exemptions.
+    pub fn id(&self) -> &str {
+        &self.definition.id
+    }
+
+    /// What it finds, in words.
+    pub fn description(&self) -> &str {
+        &self.definition.description
+    }
+
+    /// What kind of service its secrets belong to.
+    pub fn group(&self) -> &str {
+        &self.definition.group
+    }
+
+    /// Where the format is documented.
+    pub fn source(&self) -> Option<&str> {
+        self.definition.source.as_deref()
+    }
+
+    /// What is checked besides the expression.
+    pub fn check(&self) -> Option<Structure> {
+        self.definition.check
+    }
+
     /// The regular expression, as written in the rules file.
     pub fn expression(&self) -> Option<&str> {
-        match &self.matcher {
-            Matcher::Expression(expression) => Some(&expression.text),
-            Matcher::Exact(_) | Matcher::SeedPhrase => None,
-        }
+        self.definition.expression.as_ref().map(|expression| &*expression.text)
     }
 
     /// The literals of which one must stand in a match.
-    pub fn keywords(&self) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
-        self.keywords.iter().map(|keyword| String::from_utf8_lossy(&keyword.text))
+    pub fn keywords(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.definition.keywords.iter().map(|keyword| String::from_utf8_lossy(&keyword.text))
+    }
+
+    /// What is looked for so that this rule is asked.
+    pub(super) fn anchored_by(&self) -> &[Keyword] {
+        match &self.matcher {
+            Matcher::Exact(value) => std::slice::from_ref(value),
+            Matcher::Expression(_) | Matcher::SeedPhrase => &self.definition.keywords,
+        }
+    }
+
+    pub(super) fn is_seed_phrase(&self) -> bool {
+        matches!(self.matcher, Matcher::SeedPhrase)
     }
 
     /// The most bytes after its keyword that a match may need.
     pub(super) fn longest(&self) -> usize {
         match &self.matcher {
-            Matcher::Expression(expression) => expression.longest(),
-            Matcher::Exact(value) => value.len(),
-            Matcher::SeedPhrase => 0,
+            Matcher::Exact(value) => value.text.len(),
+            Matcher::Expression(_) | Matcher::SeedPhrase => self.definition.longest(),
         }
     }
 
     /// Whether a match may begin at a place, by its first bytes: `false` is certain, whatever escapes may follow.
     pub(super) fn may_begin(&self, text: &[u8], keyword: usize) -> bool {
-        match &self.matcher {
-            Matcher::Expression(expression) => expression.lead().may_stand(text, keyword),
-            Matcher::Exact(_) | Matcher::SeedPhrase => true,
-        }
+        self.definition.expression.as_ref().is_none_or(|expression| expression.shape.may_stand(text, keyword))
     }
 
     /// The secret that stands in `text` where a keyword was found, if there is one that is worth a refusal.
     pub(super) fn find(&self, text: &[u8], keyword: usize) -> Option<Range<usize>> {
-        match &self.matcher {
-            Matcher::SeedPhrase => None,
-            Matcher::Exact(value) => text.get(keyword..)?.starts_with(value).then_some(keyword..keyword + value.len()),
-            Matcher::Expression(expression) => {
-                let mut from = match expression.start() {
-                    Start::AtKeyword => keyword,
-                    Start::Around => keyword.saturating_sub(expression.longest()),
-                };
-                loop {
-                    let (whole, secret) = expression.next(text, from)?;
-                    if whole.start > keyword {
-                        return None;
-                    }
-                    if whole.end > keyword && self.accepts(text, &whole, &secret) {
-                        return Some(secret);
-                    }
-                    if expression.start() == Start::AtKeyword {
-                        return None;
-                    }
-                    from = whole.start + 1;
-                }
+        let machine = match &self.matcher {
+            Matcher::SeedPhrase => return None,
+            Matcher::Exact(value) => {
+                let value = &*value.text;
+                return text.get(keyword..)?.starts_with(value).then_some(keyword..keyword + value.len());
             }
+            Matcher::Expression(machine) => machine,
+        };
+        let expression = self.definition.expression.as_ref()?;
+        let start = expression.shape.start;
+        let mut from = match start {
+            Start::AtKeyword => keyword,
+            Start::Around => keyword.saturating_sub(expression.shape.longest),
+        };
+        loop {
+            let (whole, secret) = machine.next(expression, text, from)?;
+            if whole.start > keyword {
+                return None;
+            }
+            if whole.end > keyword && self.accepts(text, &whole, &secret) {
+                return Some(secret);
+            }
+            if start == Start::AtKeyword {
+                return None;
+            }
+            from = whole.start + 1;
         }
     }
 
     fn accepts(&self, text: &[u8], whole: &Range<usize>, secret: &Range<usize>) -> bool {
         let value = &text[secret.clone()];
-        if self.entropy.is_some_and(|least| entropy(value) <= least) {
+        if self.definition.entropy.is_some_and(|least| entropy(value) <= least) {
             return false;
         }
-        if let Some(check) = self.check
-            && !check.holds(value)
-        {
+        if self.definition.check.is_some_and(|check| !holds(check, value)) {
             return false;
         }
-        !placeholder::is_placeholder(value) && !self.allowlists.iter().any(|list| list.allows(text, whole, secret))
+        let mut lists = self.definition.allowlists.iter().zip(&self.allowed);
+        !placeholder::is_placeholder(value)
+            && !lists.any(|(list, machines)| allows(list, machines, text, whole, secret))
     }
 }
 
-impl Allowlist {
-    fn allows(&self, text: &[u8], whole: &Range<usize>, secret: &Range<usize>) -> bool {
-        let target = match self.target {
-            Target::Secret => &text[secret.clone()],
-            Target::Match => &text[whole.clone()],
-            Target::Line => {
-                let start = memchr::memrchr(b'\n', &text[..whole.start]).map_or(0, |at| at + 1);
-                let end = memchr::memchr(b'\n', &text[whole.end..]).map_or(text.len(), |at| whole.end + at);
-                &text[start..end]
-            }
-        };
-        let expression = || self.expressions.iter().any(|expression| expression.is_match(target));
-        let stopword = || {
-            let lower = text[secret.clone()].to_ascii_lowercase();
-            self.stopwords.iter().any(|word| memchr::memmem::find(&lower, word.as_bytes()).is_some())
-        };
-        if self.all {
-            (self.expressions.is_empty() || expression()) && (self.stopwords.is_empty() || stopword())
-        } else {
-            expression() || stopword()
+fn allows(list: &Allowlist, machines: &[Machine], text: &[u8], whole: &Range<usize>, secret: &Range<usize>) -> bool {
+    let target = match list.target {
+        Target::Secret => &text[secret.clone()],
+        Target::Match => &text[whole.clone()],
+        Target::Line => {
+            let start = memchr::memrchr(b'\n', &text[..whole.start]).map_or(0, |at| at + 1);
+            let end = memchr::memchr(b'\n', &text[whole.end..]).map_or(text.len(), |at| whole.end + at);
+            &text[start..end]
         }
+    };
+    let expression = || list.expressions.iter().zip(machines).any(|(text, machine)| machine.is_match(text, target));
+    let stopword = || {
+        let lower = text[secret.clone()].to_ascii_lowercase();
+        list.stopwords.iter().any(|word| memchr::memmem::find(&lower, word.as_bytes()).is_some())
+    };
+    match list.condition {
+        Condition::All => (list.expressions.is_empty() || expression()) && (list.stopwords.is_empty() || stopword()),
+        Condition::Any => expression() || stopword(),
     }
 }
 

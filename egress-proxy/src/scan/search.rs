@@ -1,19 +1,20 @@
 //! A closer look at the places that the anchors found: undoes what hides the keyword and asks its rules.
 
+use scan_rules::{Case, DEPTH, Hit, Keyword, Steps};
+
 use super::{
-    Exemptions, Layer, Scanner,
-    anchors::Hit,
-    encoding::{LEFT, LONGEST, Steps},
+    Anchor, Exemptions, Layer, Rule, Scanner,
+    encoding::{LEFT, layer, undo},
     escape::Escape,
-    rules::{Case, Keyword, LONGEST_MATCH, structure::seed},
+    rules::structure::seed,
 };
 
-/// How many encodings may lie on top of each other.
-pub(super) const DEPTH: usize = 2;
 /// How far before a keyword a rule may look.
 pub(super) const BEFORE: usize = 512;
 /// So many bytes from a keyword on tell whether it is worth to look closer.
 const GLANCE: usize = 48;
+/// So many bytes from its begin on are all that a glance at a hit may read.
+pub(super) const GLIMPSE: usize = 4 * GLANCE + 16;
 /// How far before a keyword escapes are undone.
 const ESCAPED_BEFORE: usize = 128;
 
@@ -70,7 +71,7 @@ impl Scanner {
 
     fn search_part(&self, text: &[u8], upto: usize, except: &Exemptions, trail: Trail) -> Option<Match> {
         let mut hits = Vec::new();
-        self.anchors.sweep(text, 0, upto, |hit| hits.push(hit));
+        self.patterns.sweep(text, 0, upto, |hit| hits.push(hit));
         hits.sort_unstable();
         for hit in hits {
             if let Some(found) = self.examine_with(text, hit, except, trail) {
@@ -102,21 +103,29 @@ impl Scanner {
         self.search_part(&plain, begun, except, trail)
     }
 
+    /// Whether the rules need to be asked at a hit: a quick answer for most.
+    pub(super) fn is_worth_a_look(&self, text: &[u8], hit: Hit, except: &Exemptions) -> bool {
+        let start = hit.at.saturating_sub(BEFORE);
+        let end = text.len().min(hit.at + GLIMPSE);
+        let look = Look { scanner: self, keyword: self.patterns.keyword(hit), except };
+        look.glance(&text[start..end], hit.at - start, self.patterns.steps(hit))
+    }
+
     /// Asks the rules at a hit in a text that is wholly there as far as they may read.
     pub(super) fn examine(&self, text: &[u8], hit: Hit, except: &Exemptions) -> Option<Match> {
         self.examine_with(text, hit, except, Trail::EMPTY)
     }
 
     fn examine_with(&self, text: &[u8], hit: Hit, except: &Exemptions, trail: Trail) -> Option<Match> {
-        let pattern = self.anchors.pattern(hit);
-        let reach = self.reach(hit);
+        let (keyword, steps) = (self.patterns.keyword(hit), self.patterns.steps(hit));
+        let reach = self.anchors[keyword].reach;
         let start = hit.at.saturating_sub(BEFORE);
         let end = text.len().min(hit.at + reach);
-        let look = Look { scanner: self, keyword: pattern.keyword as usize, except };
-        if !look.glance(&text[start..end], hit.at - start, pattern.steps()) {
+        let look = Look { scanner: self, keyword, except };
+        if !self.is_worth_a_look(text, hit, except) {
             return None;
         }
-        let mut found = look.at(&text[start..end], hit.at - start, pattern.steps(), trail)?;
+        let mut found = look.at(&text[start..end], hit.at - start, steps, trail)?;
         found.at = if found.layers.is_empty() { found.at + start } else { hit.at };
         Some(found)
     }
@@ -139,12 +148,12 @@ impl Look<'_> {
             return true;
         }
         let room = if rest.len() == 0 { GLANCE } else { 2 * GLANCE };
-        let left = 4 * self.scanner.keywords[self.keyword].core + 8;
-        step.undo(text, at, left, room).is_some_and(|(plain, at)| self.glance(&plain, at, rest))
+        let left = 4 * self.scanner.anchors[self.keyword].core + 8;
+        undo(step, text, at, left, room).is_some_and(|(plain, at)| self.glance(&plain, at, rest))
     }
 
     fn may_begin(&self, text: &[u8], at: usize) -> bool {
-        let anchor = &self.scanner.keywords[self.keyword];
+        let anchor = &self.scanner.anchors[self.keyword];
         let keyword = &anchor.keyword;
         let before = &text[at.saturating_sub(6 * anchor.core)..at];
         if Escape::ALL.into_iter().any(|escape| memchr::memchr(escape.mark(), before).is_some()) {
@@ -156,7 +165,7 @@ impl Look<'_> {
             Case::Counts => *before == keyword.text[..anchor.core],
             Case::Ignored => before.eq_ignore_ascii_case(&keyword.text[..anchor.core]),
         };
-        same && anchor.rules.iter().any(|rule| self.scanner.rules[*rule].may_begin(text, start))
+        same && self.asked(anchor).any(|(_, rule)| rule.may_begin(text, start))
     }
 
     /// `at` is where the keyword stands in `text`, or the pattern that hides it under `steps`.
@@ -164,8 +173,8 @@ impl Look<'_> {
         let found = match steps.split_first() {
             None => self.rules(text, at, trail),
             Some((step, rest)) => {
-                let deeper = trail.and(step.layer())?;
-                step.undo(text, at, LEFT, usize::MAX).and_then(|(plain, at)| self.at(&plain, at, rest, deeper))
+                let deeper = trail.and(layer(step))?;
+                undo(step, text, at, LEFT, usize::MAX).and_then(|(plain, at)| self.at(&plain, at, rest, deeper))
             }
         };
         if found.is_some() || trail.spare() <= steps.len() {
@@ -186,15 +195,21 @@ impl Look<'_> {
     }
 
     fn rules(&self, text: &[u8], at: usize, trail: Trail) -> Option<Match> {
-        let anchor = &self.scanner.keywords[self.keyword];
+        let anchor = &self.scanner.anchors[self.keyword];
         let start = at.checked_sub(anchor.core)?;
         if !stands_at(text, start, &anchor.keyword) {
             return None;
         }
-        anchor.rules.iter().filter(|rule| !self.except.covers(**rule)).find_map(|&rule| {
-            let secret = self.scanner.rules[rule].find(text, start)?;
-            Some(Match { rule, at: secret.start, layers: trail.layers() })
+        self.asked(anchor).find_map(|(number, rule)| {
+            let secret = rule.find(text, start)?;
+            Some(Match { rule: number, at: secret.start, layers: trail.layers() })
         })
+    }
+
+    /// The rules behind a keyword that apply.
+    fn asked<'s>(&'s self, anchor: &'s Anchor) -> impl Iterator<Item = (usize, &'s Rule)> {
+        let applies = |number: &&usize| !self.except.covers(**number);
+        anchor.rules.iter().filter(applies).filter_map(|&number| Some((number, self.scanner.rules[number].as_deref()?)))
     }
 }
 
@@ -215,10 +230,6 @@ impl Scanner {
 
     /// How many bytes from its begin on a hit may need.
     pub(super) fn reach(&self, hit: Hit) -> usize {
-        let anchor = &self.keywords[self.anchors.pattern(hit).keyword as usize];
-        *anchor.reach.get_or_init(|| {
-            let longest = anchor.rules.iter().map(|rule| self.rules[*rule].longest()).max().unwrap_or(0);
-            (6 * (longest + LONGEST)).min(LONGEST_MATCH)
-        })
+        self.anchors[self.patterns.keyword(hit)].reach
     }
 }

@@ -7,13 +7,13 @@
 
 use std::collections::VecDeque;
 
+use scan_rules::{Hit, LONGEST};
+
 use super::{
     Exemptions, HOLD_BACK, Scanner,
-    anchors::Hit,
-    encoding::LONGEST,
     escape::Escape,
     rules::structure::seed,
-    search::{BEFORE, Match},
+    search::{BEFORE, GLIMPSE, Match},
 };
 
 /// How much is swept at a time, so that it is read from the processor's cache.
@@ -51,6 +51,13 @@ enum Candidate {
     Words,
 }
 
+/// Whether more bytes come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Awaited,
+    None,
+}
+
 /// Something that must not leave, at this byte of the content.
 pub(super) struct Stop {
     pub byte: u64,
@@ -63,7 +70,7 @@ impl Tape {
         for slice in bytes.chunks(SLICE) {
             self.forget();
             self.held.extend_from_slice(slice);
-            self.sweep(scanner, self.held.len().saturating_sub(LAG));
+            self.sweep(scanner, except, self.held.len().saturating_sub(LAG), Rest::Awaited);
             self.judge(scanner, except, self.end())?;
         }
         Ok(self.clear())
@@ -71,7 +78,7 @@ impl Tape {
 
     /// Judges what is left: no more bytes come.
     pub(super) fn finish(&mut self, scanner: &Scanner, except: &Exemptions) -> Result<u64, Stop> {
-        self.sweep(scanner, self.held.len());
+        self.sweep(scanner, except, self.held.len(), Rest::None);
         self.judge(scanner, except, u64::MAX)?;
         Ok(self.end())
     }
@@ -89,13 +96,19 @@ impl Tape {
         (byte - self.base) as usize
     }
 
-    fn sweep(&mut self, scanner: &Scanner, to: usize) {
+    fn sweep(&mut self, scanner: &Scanner, except: &Exemptions, to: usize, rest: Rest) {
         if to <= self.swept {
             return;
         }
         let (from, base) = (self.swept, self.base);
         let mut fresh = Vec::new();
-        scanner.anchors.sweep(&self.held, from, to, |hit: Hit| {
+        let held = &self.held;
+        scanner.patterns.sweep(held, from, to, |hit: Hit| {
+            // Most places are none at a glance, and need not wait for one.
+            let is_there = rest == Rest::None || hit.at + GLIMPSE <= held.len();
+            if is_there && !scanner.is_worth_a_look(held, hit, except) {
+                return;
+            }
             let at = base + hit.at as u64;
             let due = at + scanner.reach(hit) as u64;
             fresh.push(Waiting { at, due, what: Candidate::Keyword { pattern: hit.pattern } });

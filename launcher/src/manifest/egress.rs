@@ -1,4 +1,5 @@
-//! The `egress_proxy` key: routes in the manifest's dialect, the default routes, private ranges and a company's CA.
+//! The `egress_proxy` key: routes in the manifest's dialect, the default routes, private ranges, a company's CA and rules of
+//! its own for the scan.
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ pub struct EgressGrant {
     pub telemetry: Option<Telemetry>,
     pub allow_cidr: Vec<IpNet>,
     pub upstream_ca: Option<Placed<String>>,
+    pub scan_rules: Option<Placed<String>>,
 }
 
 /// A route and where it was granted.
@@ -53,9 +55,12 @@ impl EgressGrant {
         let defaults = map.take("defaults").and_then(|node| defaults(&node, log));
         let telemetry = map.take("telemetry").and_then(|node| node.boolean(log));
         let allow_cidr = map.take("allow_cidr").map_or(Some(vec![]), |node| ranges(&node, log));
-        let upstream_ca = map
-            .take("upstream_ca")
-            .and_then(|node| Some(Placed { at: node.locate(node.text(log)?.to_owned()), source: source.clone() }));
+        let mut file = |key, log: &mut Diagnostics| {
+            let node = map.take(key)?;
+            Some(Placed { at: node.locate(node.text(log)?.to_owned()), source: source.clone() })
+        };
+        let upstream_ca = file("upstream_ca", log);
+        let scan_rules = file("scan_rules", log);
         map.finish(log);
         Some(Self {
             routes: routes?,
@@ -63,6 +68,7 @@ impl EgressGrant {
             telemetry: telemetry.map(|on| if on { Telemetry::On } else { Telemetry::Off }),
             allow_cidr: allow_cidr?,
             upstream_ca,
+            scan_rules,
         })
     }
 
@@ -76,6 +82,7 @@ impl EgressGrant {
         self.allow_cidr.extend(parent.allow_cidr);
         self.allow_cidr = IpNet::aggregate(&self.allow_cidr);
         self.upstream_ca = self.upstream_ca.take().or(parent.upstream_ca);
+        self.scan_rules = self.scan_rules.take().or(parent.scan_rules);
     }
 
     /// The routes of the files, then the default ones whose host no file names.

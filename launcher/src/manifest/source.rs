@@ -33,6 +33,11 @@ impl Source {
         }
     }
 
+    /// A file that a manifest names, for errors that point into it.
+    pub fn named(path: &Path, shown: String, text: String) -> Arc<Self> {
+        Arc::new(Self { path: path.to_owned(), shown, text, frontmatter: 0..0, body: 0 })
+    }
+
     /// The YAML between the fences; it starts on line [`FRONTMATTER_LINE`].
     pub fn frontmatter(&self) -> &str {
         self.text.get(self.frontmatter.clone()).unwrap_or_default()

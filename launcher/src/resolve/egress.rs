@@ -1,5 +1,6 @@
 //! Routes of the manifest → the table that the proxy reads: host variables become slots, and the agent gets stand-ins.
 
+use scan_rules::{Author, Problem, RulesFile};
 use shared::contract::{placeholder_slot, token_slot};
 use shared::routes::{Auth, AuthScheme, CredentialSource, InspectMode, Route, Routes};
 use shared::yaml::Diagnostic;
@@ -8,7 +9,7 @@ use super::missing_variable;
 use crate::host::Host;
 use crate::manifest::bottle::Bottle;
 use crate::manifest::egress::{GrantedRoute, RouteOrigin, Telemetry};
-use crate::manifest::source::{Placed, Problems};
+use crate::manifest::source::{Placed, Problems, Source};
 use crate::name::Variable;
 use crate::plan::{AgentEnv, Egress, PlaceholderSlot, TokenSlot};
 use crate::secret::Secret;
@@ -26,6 +27,7 @@ pub(super) fn resolve(bottle: &Bottle, host: &Host, identity: &Identity, problem
         placeholders,
         allow_cidr: bottle.egress.allow_cidr.clone(),
         upstream_ca: upstream_ca(bottle.egress.upstream_ca.as_ref(), host, problems),
+        scan_rules: scan_rules(bottle.egress.scan_rules.as_ref(), host, problems),
     }
 }
 
@@ -165,6 +167,33 @@ fn upstream_ca(given: Option<&Placed<String>>, host: &Host, problems: &mut Probl
         Err(error) => {
             let error = given.at.error(format!("`{}` cannot be read: {error}", host.shorten(&path)));
             problems.push(&given.source, error);
+            None
+        }
+    }
+}
+
+/// Rules that the proxy would refuse are refused here, at their lines.
+fn scan_rules(given: Option<&Placed<String>>, host: &Host, problems: &mut Problems) -> Option<String> {
+    let given = given?;
+    let Some(path) = host.expand(given.value()) else {
+        problems.push(&given.source, given.at.error("a rules file is absolute or begins with `~/`"));
+        return None;
+    };
+    let shown = host.shorten(&path);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => match RulesFile::parse(&shown, &text, "user", Author::User) {
+            Ok(_) => Some(text),
+            Err(error) => {
+                let file = Source::named(&path, shown, text);
+                for Problem { line, column, message, .. } in error.problems() {
+                    let (line, column, message) = (*line, *column, message.clone());
+                    problems.push(&file, Diagnostic { line, column, length: 1, message, hint: None });
+                }
+                None
+            }
+        },
+        Err(error) => {
+            problems.push(&given.source, given.at.error(format!("`{shown}` cannot be read: {error}")));
             None
         }
     }

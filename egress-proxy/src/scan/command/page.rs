@@ -8,17 +8,17 @@ pub(super) fn write(scanner: &Scanner, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(include_bytes!("page.md"))?;
     let mut group = "";
     for rule in scanner.rules() {
-        if rule.group != group {
-            group = &rule.group;
+        if rule.group() != group {
+            group = rule.group();
             writeln!(out, "\n### {group}\n\n| rule | finds | keywords |\n|---|---|---|")?;
         }
-        let finds = match &rule.source {
-            Some(source) => format!("[{}]({source})", rule.description),
-            None => rule.description.clone(),
+        let finds = match rule.source() {
+            Some(source) => format!("[{}]({source})", rule.description()),
+            None => rule.description().to_owned(),
         };
         let keywords: Vec<_> = rule.keywords().take(4).map(|keyword| format!("`{keyword}`")).collect();
         let more = if rule.keywords().count() > 4 { ", …" } else { "" };
-        writeln!(out, "| `{}` | {finds} | {}{more} |", rule.id, keywords.join(", "))?;
+        writeln!(out, "| `{}` | {finds} | {}{more} |", rule.id(), keywords.join(", "))?;
     }
     Ok(())
 }

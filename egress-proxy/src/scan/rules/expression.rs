@@ -1,103 +1,37 @@
-//! A rule's regular expression: understood and compiled when it is first asked, tried only where a keyword stands.
+//! A rule's regular expression: compiled when it is first asked, tried only where a keyword stands.
 
 use std::{ops::Range, sync::OnceLock};
 
 use regex_automata::{Anchored, Input, meta};
-use regex_syntax::hir::Hir;
+use scan_rules::{Expression, Start, parse};
 
-use super::{
-    Keyword, LONGEST_MATCH,
-    shape::{Lead, begins_with_keyword, last_class, parse},
-};
+/// An expression's machine, once it was needed. Its definition was read when the proxy was built, or when the user's file
+/// was: what cannot be compiled is not in a rule.
+#[derive(Default)]
+pub(super) struct Machine(OnceLock<Option<meta::Regex>>);
 
-/// A regular expression and where to try it.
-#[derive(Debug)]
-pub(in crate::scan) struct Expression {
-    pub text: String,
-    keywords: Vec<Keyword>,
-    tail: Tail,
-    group: Option<usize>,
-    compiled: OnceLock<Compiled>,
-}
-
-#[derive(Debug)]
-struct Compiled {
-    regex: Option<meta::Regex>,
-    start: Start,
-    longest: usize,
-    lead: Lead,
-    /// Bytes that would make the match longer than the format allows.
-    tail: Option<Box<[bool; 256]>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Start {
-    /// Every match begins with the keyword.
-    AtKeyword,
-    /// The keyword may be anywhere in a match.
-    Around,
-}
-
-/// Whether a match may be followed by more of the characters that it ends with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tail {
-    OwnAlphabet,
-    Anything,
-}
-
-impl Expression {
-    pub(super) fn new(text: &str, keywords: &[Keyword], group: Option<usize>, tail: Tail) -> Expression {
-        Expression { text: text.to_owned(), keywords: keywords.to_vec(), tail, group, compiled: OnceLock::new() }
+impl Machine {
+    fn of(&self, text: &str) -> Option<&meta::Regex> {
+        self.0.get_or_init(|| compile(text)).as_ref()
     }
 
-    /// Where matches begin.
-    pub(super) fn start(&self) -> Start {
-        self.compiled().start
-    }
-
-    /// The length of the longest match, as far as one is looked for.
-    pub(super) fn longest(&self) -> usize {
-        self.compiled().longest
-    }
-
-    /// What every match begins with.
-    pub(super) fn lead(&self) -> &Lead {
-        &self.compiled().lead
-    }
-
-    fn compiled(&self) -> &Compiled {
-        self.compiled.get_or_init(|| {
-            // Its file was checked: an expression that cannot be used is not in a rule.
-            let Ok(hir) = parse(&self.text) else { return Compiled::never() };
-            let longest = hir.properties().maximum_len().unwrap_or(LONGEST_MATCH).min(LONGEST_MATCH);
-            let start = match begins_with_keyword(&hir, &self.keywords) {
-                true => Start::AtKeyword,
-                false => Start::Around,
-            };
-            Compiled {
-                start,
-                longest,
-                tail: match self.tail {
-                    Tail::OwnAlphabet => last_class(&hir),
-                    Tail::Anything => None,
-                },
-                lead: match start {
-                    Start::AtKeyword => Lead::of(&hir),
-                    Start::Around => Lead::default(),
-                },
-                regex: compile(&hir),
-            }
-        })
+    /// Whether the expression matches anywhere.
+    pub(super) fn is_match(&self, text: &str, content: &[u8]) -> bool {
+        self.of(text).is_some_and(|regex| regex.is_match(content))
     }
 
     /// The next match at or after `from` (exactly there when it must begin with the keyword), and the secret in it.
-    pub(super) fn next(&self, text: &[u8], from: usize) -> Option<(Range<usize>, Range<usize>)> {
-        let Compiled { regex, start, longest, tail, .. } = self.compiled();
-        let regex = regex.as_ref()?;
-        let past = text.len().min(from.saturating_add(2 * longest + 64));
-        let (anchored, span) = match start {
-            Start::AtKeyword => (Anchored::Yes, from..text.len().min(from + longest + 1)),
-            Start::Around => (Anchored::No, from..past),
+    pub(super) fn next(
+        &self,
+        expression: &Expression,
+        text: &[u8],
+        from: usize,
+    ) -> Option<(Range<usize>, Range<usize>)> {
+        let shape = &expression.shape;
+        let regex = self.of(&expression.text)?;
+        let (anchored, span) = match shape.start {
+            Start::AtKeyword => (Anchored::Yes, from..text.len().min(from + shape.longest + 1)),
+            Start::Around => (Anchored::No, from..text.len().min(from.saturating_add(2 * shape.longest + 64))),
         };
         let mut captures = regex.create_captures();
         let mut from = span.start;
@@ -105,9 +39,9 @@ impl Expression {
             let input = Input::new(text).range(from..span.end).anchored(anchored);
             regex.search_captures(&input, &mut captures);
             let whole = captures.get_match()?.range();
-            let grows = tail.as_ref().zip(text.get(whole.end)).is_some_and(|(tail, next)| tail[usize::from(*next)]);
+            let grows = shape.tail.zip(text.get(whole.end)).is_some_and(|(tail, next)| tail.has(*next));
             if !grows {
-                let secret = match self.group {
+                let secret = match expression.group {
                     Some(group) => captures.get_group(group),
                     None => (1..captures.group_len()).find_map(|group| captures.get_group(group)),
                 };
@@ -122,14 +56,24 @@ impl Expression {
 }
 
 /// Small before fast: a rule reads some hundred bytes at a time, and there are many rules.
-fn compile(hir: &Hir) -> Option<meta::Regex> {
+fn compile(text: &str) -> Option<meta::Regex> {
+    let hir = parse(text).ok()?;
     let config =
         meta::Config::new().utf8_empty(false).auto_prefilter(false).hybrid(false).onepass_size_limit(Some(64 << 10));
-    meta::Builder::new().configure(config).build_from_hir(hir).ok()
+    meta::Builder::new().configure(config).build_from_hir(&hir).ok()
 }
 
-impl Compiled {
-    fn never() -> Compiled {
-        Compiled { regex: None, start: Start::AtKeyword, longest: 0, tail: None, lead: Lead::default() }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_expression_that_we_ship_can_be_compiled() {
+        for rule in super::super::shipped::rules() {
+            let allowed = rule.definition.allowlists.iter().flat_map(|list| list.expressions.iter());
+            for text in rule.definition.expression.iter().map(|expression| &expression.text).chain(allowed) {
+                assert!(compile(text).is_some(), "{}", rule.id());
+            }
+        }
     }
 }

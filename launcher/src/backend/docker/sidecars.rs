@@ -128,7 +128,8 @@ fn document(plan: &Plan, authority: &CertificateAuthority) -> String {
     let stand_ins = plan.egress.placeholders.iter().map(|stand_in| (stand_in.slot.clone(), stand_in.value.as_str()));
     let secrets: BTreeMap<String, &str> = tokens.chain(stand_ins).collect();
     let key = authority.key_pem();
-    stdin_line(Some(plan.egress.routes.to_json()), Some((authority.cert_pem(), &key)), &secrets)
+    let rules = plan.egress.scan_rules.as_deref();
+    stdin_line(Some(plan.egress.routes.to_json()), Some((authority.cert_pem(), &key)), &secrets, rules)
 }
 
 fn membership(network: &Network, alias: &str) -> Membership {

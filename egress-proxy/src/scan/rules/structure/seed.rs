@@ -7,8 +7,9 @@ use std::sync::LazyLock;
 
 use ring::digest;
 
-/// No phrase fits between two samples.
+/// Every phrase has a sample in it, with [`SAMPLE`] bytes.
 pub(in crate::scan) const STRIDE: u64 = 40;
+const SAMPLE: usize = 8;
 /// How far a phrase reaches to either side of a sample: 24 words of eight letters, separated.
 pub(in crate::scan) const REACH: usize = 24 * 11;
 
@@ -50,6 +51,10 @@ fn hash(word: &[u8]) -> usize {
 
 /// Whether the word at a place and the one after it may be on the list: cheap, and wrong once in a while.
 pub(in crate::scan) fn may_be_in_phrase(text: &[u8], at: usize) -> bool {
+    let sample = text.get(at..at + SAMPLE).is_some_and(|sample| sample.iter().all(|byte| OF_PHRASES[usize::from(*byte)]));
+    if !sample {
+        return false;
+    }
     let Some(first) = word_at(text, at) else { return false };
     if !WORDS.may_have(&text[first.0..first.1]) {
         return false;
@@ -156,10 +161,22 @@ fn before(text: &[u8], start: usize) -> Option<(usize, usize)> {
     (gap > 0 && (3..=8).contains(&length)).then_some((end - length, end))
 }
 
+/// What a phrase consists of: letters, and separators as they are or escaped.
+static OF_PHRASES: [bool; 256] = {
+    let mut all = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let escaped = matches!(byte as u8, b'\\' | b'%' | b'0' | b'2' | b'A');
+        all[byte] = escaped || is_separator(byte as u8) || (byte as u8).is_ascii_lowercase();
+        byte += 1;
+    }
+    all
+};
+
 /// Separators as URLs and JSON write them.
 const ESCAPED: [&[u8]; 5] = [b"%20", b"%0A", b"\\n", b"\\t", b"\\r"];
 
-fn is_separator(byte: u8) -> bool {
+const fn is_separator(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | b',' | b'"' | b'+' | b'-' | b'_')
 }
 
@@ -196,7 +213,7 @@ mod tests {
             let text = format!("the words: {} and no more", phrase(length));
             let begin = "the words: ".len();
             let end = begin + phrase(length).len();
-            for at in begin..end {
+            for at in begin..=end - SAMPLE {
                 assert!(may_be_in_phrase(text.as_bytes(), at), "{length} words, at {at}");
                 assert!(phrase_around(text.as_bytes(), at).is_some(), "{length} words, at {at}");
             }

@@ -12,9 +12,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Allowlist, Case, Keyword, Matcher, Rule, Structure, Target,
-    expression::{Expression, Tail},
-    shape::{beginnings, parse},
+    Allowlist, Case, Condition, Definition, Expression, Keyword, List, Structure, Target, Text,
+    shape::{Closed, Shape, beginnings, parse},
 };
 
 /// Shorter keywords are completed.
@@ -29,7 +28,7 @@ pub struct RulesFile {
     pub extends: bool,
     /// Built-in rules that the file turns off.
     pub disabled: Vec<String>,
-    pub(in crate::scan) rules: Vec<Rule>,
+    pub rules: Vec<Definition>,
 }
 
 /// Why a rules file cannot be used.
@@ -39,6 +38,16 @@ pub enum RulesError {
     Read { path: PathBuf, source: std::io::Error },
     #[error("{}", Located(.0))]
     Invalid(Vec<Problem>),
+}
+
+impl RulesError {
+    /// What is wrong with the file's text.
+    pub fn problems(&self) -> &[Problem] {
+        match self {
+            RulesError::Read { .. } => &[],
+            RulesError::Invalid(problems) => problems,
+        }
+    }
 }
 
 /// One thing that is wrong, and where.
@@ -159,21 +168,36 @@ struct AllowlistTable {
 }
 
 /// Whose file it is: what we ship is stricter about case and about where a match ends.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Author {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Author {
     Project,
     User,
 }
 
 impl RulesFile {
     /// Reads a user's file.
-    pub fn read(path: &Path) -> Result<RulesFile, RulesError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| RulesError::Read { path: path.to_owned(), source })?;
-        RulesFile::parse(&path.display().to_string(), &text, "user", Author::User)
+    ///
+    /// # Errors
+    /// As [`RulesFile::read`].
+    pub fn own(path: &Path) -> Result<RulesFile, RulesError> {
+        RulesFile::read(path, "user", Author::User)
     }
 
-    pub(super) fn parse(name: &str, text: &str, group: &str, author: Author) -> Result<RulesFile, RulesError> {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or everything that is wrong with it.
+    pub fn read(path: &Path, group: &str, author: Author) -> Result<RulesFile, RulesError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| RulesError::Read { path: path.to_owned(), source })?;
+        RulesFile::parse(&path.display().to_string(), &text, group, author)
+    }
+
+    /// Reads rules from text; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(name: &str, text: &str, group: &str, author: Author) -> Result<RulesFile, RulesError> {
         let mut reader = Reader { name, text, author, problems: Vec::new() };
         let document: Document = match toml::from_str(text) {
             Ok(document) => document,
@@ -205,7 +229,7 @@ impl Reader<'_> {
                 self.problem(place.span(), "only the built-in rules can be extended: put these rules into this file");
             }
         }
-        let mut rules: Vec<Rule> = Vec::with_capacity(document.rules.len());
+        let mut rules: Vec<Definition> = Vec::with_capacity(document.rules.len());
         for table in document.rules {
             let span = table.span();
             if let Some(rule) = self.rule(table.into_inner(), span, group) {
@@ -214,24 +238,23 @@ impl Reader<'_> {
         }
         for table in document.allowlists.into_iter().chain(document.allowlist) {
             let targets = table.get_ref().target_rules.clone();
-            // Compiled once for each rule: a file has few of them.
-            for rule in rules.iter_mut().filter(|rule| targets.is_empty() || targets.contains(&rule.id)) {
-                if let Some(list) = self.allowlist(table.get_ref()) {
-                    rule.allowlists.push(list);
-                }
+            for rule in
+                rules.iter_mut().filter(|rule| targets.is_empty() || targets.iter().any(|target| *target == rule.id))
+            {
+                rule.allowlists.to_mut().extend(self.allowlist(table.get_ref()));
             }
         }
         RulesFile { extends, disabled, rules }
     }
 
-    fn rule(&mut self, table: RuleTable, span: Range<usize>, group: &str) -> Option<Rule> {
+    fn rule(&mut self, table: RuleTable, span: Range<usize>, group: &str) -> Option<Definition> {
         let before = self.problems.len();
         if let Some(path) = &table.path {
             self.problem(path.span(), "a request has no file path: `path` cannot be supported");
         }
         let id = table.id.into_inner();
-        let (matcher, keywords) = match (table.regex, table.check) {
-            (None, Some(Structure::Bip39)) => (Matcher::SeedPhrase, Vec::new()),
+        let (expression, keywords) = match (table.regex, table.check) {
+            (None, Some(Structure::Bip39)) => (None, Vec::new()),
             (None, _) => {
                 self.problem(span, "the rule has no `regex`");
                 return None;
@@ -239,19 +262,8 @@ impl Reader<'_> {
             (Some(regex), _) => {
                 let keywords = table.keywords.iter().map(|keyword| self.keyword(keyword, regex.get_ref())).collect();
                 let keywords = self.usable_keywords(keywords, &regex);
-                let tail = match self.author {
-                    Author::Project => Tail::OwnAlphabet,
-                    Author::User => Tail::Anything,
-                };
-                let group = table.secret_group.as_ref().map(|group| *group.get_ref()).filter(|group| *group > 0);
-                // Ours are checked by a test, and understood when they are first asked.
-                if self.author == Author::User
-                    && let Err(error) = parse(regex.get_ref())
-                {
-                    self.problem(regex.span(), &regex_problem(&error));
-                }
-                let expression = Expression::new(regex.get_ref(), &keywords, group, tail);
-                (Matcher::Expression(expression), keywords)
+                let group = table.secret_group.filter(|group| *group.get_ref() > 0);
+                (Some(self.expression(&regex, &keywords, group)?), keywords)
             }
         };
         let mut allowlists = Vec::new();
@@ -261,17 +273,50 @@ impl Reader<'_> {
         if self.problems.len() > before {
             return None;
         }
-        Some(Rule {
-            id,
-            description: table.description,
-            group: group.to_owned(),
-            source: table.source,
+        Some(Definition {
+            id: id.into(),
+            description: table.description.into(),
+            group: group.to_owned().into(),
+            source: table.source.map(Text::from),
             check: table.check,
-            matcher,
-            keywords,
+            expression,
+            keywords: keywords.into(),
             entropy: table.entropy,
-            allowlists,
+            allowlists: allowlists.into(),
         })
+    }
+
+    fn expression(
+        &mut self,
+        regex: &Spanned<String>,
+        keywords: &[Keyword],
+        group: Option<Spanned<usize>>,
+    ) -> Option<Expression> {
+        let hir = match parse(regex.get_ref()) {
+            Ok(hir) => hir,
+            Err(error) => {
+                self.problem(regex.span(), &regex_problem(&error));
+                return None;
+            }
+        };
+        let groups = hir.properties().explicit_captures_len();
+        if let Some(group) = group.as_ref().filter(|group| *group.get_ref() > groups) {
+            self.problem(group.span(), &format!("the expression has no group {}", group.get_ref()));
+        }
+        let closed = match self.author {
+            Author::Project => Closed::ByItsAlphabet,
+            Author::User => Closed::AsWritten,
+        };
+        match Shape::of(&hir, keywords, closed) {
+            Ok(shape) => {
+                let text = regex.get_ref().clone().into();
+                Some(Expression { text, group: group.map(Spanned::into_inner), shape })
+            }
+            Err(error) => {
+                self.problem(regex.span(), &error.to_string());
+                None
+            }
+        }
     }
 
     fn keyword(&self, keyword: &Spanned<String>, regex: &str) -> Keyword {
@@ -279,7 +324,7 @@ impl Reader<'_> {
             Author::Project if !regex.starts_with("(?i)") => Case::Counts,
             _ => Case::Ignored,
         };
-        Keyword { text: keyword.get_ref().as_bytes().into(), case, completions: Box::default() }
+        Keyword { text: keyword.get_ref().clone().into_bytes().into(), case, completions: Vec::new() }
     }
 
     /// Keywords that are long enough to be looked for: short ones are completed by what the expression allows, missing
@@ -299,7 +344,8 @@ impl Reader<'_> {
                      it would have to run over every byte",
                 );
             }
-            let keyword = |text| Keyword { text, case: Case::Counts, completions: Box::default() };
+            let keyword =
+                |text: Box<[u8]>| Keyword { text: text.into_vec().into(), case: Case::Counts, completions: Vec::new() };
             return beginnings.into_iter().map(keyword).collect();
         }
         for keyword in keywords.iter_mut().filter(|keyword| keyword.text.len() < KEYWORD) {
@@ -319,13 +365,14 @@ impl Reader<'_> {
         for path in table.paths.iter().chain(&table.commits) {
             self.problem(path.span(), "a request has neither file path nor commit: this cannot be supported");
         }
-        let all = match table.condition.as_ref().map(|condition| (condition.span(), condition.get_ref().as_str())) {
-            None => false,
-            Some((_, word)) if word.eq_ignore_ascii_case("or") || word == "||" => false,
-            Some((_, word)) if word.eq_ignore_ascii_case("and") || word == "&&" => true,
+        let condition = match table.condition.as_ref().map(|condition| (condition.span(), condition.get_ref().as_str()))
+        {
+            None => Condition::Any,
+            Some((_, word)) if word.eq_ignore_ascii_case("or") || word == "||" => Condition::Any,
+            Some((_, word)) if word.eq_ignore_ascii_case("and") || word == "&&" => Condition::All,
             Some((span, _)) => {
                 self.problem(span, "`condition` is `AND` or `OR`");
-                false
+                Condition::Any
             }
         };
         let target = match table.regex_target.as_ref().map(|target| (target.span(), target.get_ref().as_str())) {
@@ -337,15 +384,14 @@ impl Reader<'_> {
                 Target::Secret
             }
         };
-        let mut expressions = Vec::new();
         for regex in &table.regexes {
-            match regex::bytes::RegexBuilder::new(regex.get_ref()).unicode(false).build() {
-                Ok(expression) => expressions.push(expression),
-                Err(error) => self.problem(regex.span(), &error.to_string()),
+            if let Err(error) = parse(regex.get_ref()) {
+                self.problem(regex.span(), &regex_problem(&error));
             }
         }
-        let stopwords = table.stopwords.iter().map(|word| word.to_ascii_lowercase()).collect();
-        (self.problems.len() == before).then_some(Allowlist { all, target, expressions, stopwords })
+        let expressions: List<Text> = table.regexes.iter().map(|regex| regex.get_ref().clone().into()).collect();
+        let stopwords = table.stopwords.iter().map(|word| word.to_ascii_lowercase().into()).collect();
+        (self.problems.len() == before).then_some(Allowlist { condition, target, expressions, stopwords })
     }
 
     fn problem(&mut self, span: Range<usize>, message: &str) {

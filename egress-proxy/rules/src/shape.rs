@@ -1,4 +1,6 @@
-//! What can be read off an expression without running it: how its matches begin and end.
+//! What can be read off an expression without running it: how its matches begin and end, and how long they are.
+
+use std::borrow::Cow;
 
 use regex_automata::{
     nfa::thompson::{NFA, State, WhichCaptures},
@@ -6,12 +8,18 @@ use regex_automata::{
 };
 use regex_syntax::hir::{Class, ClassBytes, Hir, HirKind, literal::Extractor};
 
-use super::{Case, Keyword};
+use super::{Case, Keyword, LONGEST_MATCH, List};
 
 /// So many first bytes tell most places that only look alike from matches.
 const LEAD: usize = 24;
+/// An expression that needs more memory than this, compiled, is none for a proxy.
+const LARGEST: usize = 4 << 20;
 
-pub(super) fn parse(text: &str) -> Result<Hir, Box<regex_syntax::Error>> {
+/// Reads an expression as the scan does: over bytes, not characters.
+///
+/// # Errors
+/// It is none, or has look-arounds or back-references.
+pub fn parse(text: &str) -> Result<Hir, Box<regex_syntax::Error>> {
     let bytes = regex_syntax::ParserBuilder::new().unicode(false).utf8(false).build().parse(text);
     match bytes {
         Ok(hir) => Ok(hir),
@@ -20,34 +28,75 @@ pub(super) fn parse(text: &str) -> Result<Hir, Box<regex_syntax::Error>> {
     }
 }
 
-/// For each of the first bytes of a match, which there may be.
-#[derive(Debug, Default)]
-pub(in crate::scan) struct Lead(Vec<[u64; 4]>);
+/// What is known of every match of an expression before it runs.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    pub start: Start,
+    /// The length of the longest match, as far as one is looked for.
+    pub longest: usize,
+    /// For each of the first bytes of a match that begins with the keyword, which there may be.
+    pub lead: List<ByteSet>,
+    /// Bytes that would make the match longer than the format allows.
+    pub tail: Option<ByteSet>,
+}
 
-impl Lead {
-    /// As far as every match is sure to reach.
-    pub(super) fn of(hir: &Hir) -> Lead {
-        let config = NFA::config().which_captures(WhichCaptures::None);
-        let Ok(nfa) = NFA::compiler().configure(config).build_from_hir(hir) else { return Lead::default() };
-        let mut lead = Vec::with_capacity(LEAD);
-        let mut now = vec![nfa.start_anchored()];
-        while lead.len() < LEAD {
-            let mut bytes = [0; 4];
-            match step(&nfa, now, &mut bytes) {
-                Some(next) => now = next,
-                None => break,
-            }
-            lead.push(bytes);
-        }
-        Lead(lead)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Every match begins with the keyword.
+    AtKeyword,
+    /// The keyword may be anywhere in a match.
+    Around,
+}
+
+/// Some of the 256 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByteSet(pub [u64; 4]);
+
+impl ByteSet {
+    pub fn has(&self, byte: u8) -> bool {
+        self.0[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1
     }
 
-    /// Whether a match may stand at a place; where an escape stands, anything may.
-    pub(super) fn may_stand(&self, text: &[u8], at: usize) -> bool {
-        for (offset, bytes) in self.0.iter().enumerate() {
+    fn add(&mut self, first: u8, last: u8) {
+        (first..=last).for_each(|byte| self.0[usize::from(byte >> 6)] |= 1 << (byte & 63));
+    }
+}
+
+/// An expression that would need too much memory.
+#[derive(Debug, thiserror::Error)]
+#[error("the regular expression cannot be used: it needs more than {} MiB when compiled", LARGEST >> 20)]
+pub struct TooLarge(#[from] regex_automata::nfa::thompson::BuildError);
+
+impl Shape {
+    /// # Errors
+    /// The expression is too large to be compiled.
+    pub fn of(hir: &Hir, keywords: &[Keyword], closed: Closed) -> Result<Shape, TooLarge> {
+        let config = NFA::config().which_captures(WhichCaptures::All).nfa_size_limit(Some(LARGEST));
+        let nfa = NFA::compiler().configure(config).build_from_hir(hir)?;
+        let start = match begins_with_keyword(hir, keywords) {
+            true => Start::AtKeyword,
+            false => Start::Around,
+        };
+        Ok(Shape {
+            start,
+            longest: hir.properties().maximum_len().unwrap_or(LONGEST_MATCH).min(LONGEST_MATCH),
+            lead: match start {
+                Start::AtKeyword => lead(&nfa),
+                Start::Around => Cow::Borrowed(&[]),
+            },
+            tail: match closed {
+                Closed::ByItsAlphabet => last_class(hir),
+                Closed::AsWritten => None,
+            },
+        })
+    }
+
+    /// Whether a match may stand at a place, by its first bytes: `false` is certain; where an escape stands, anything may.
+    pub fn may_stand(&self, text: &[u8], at: usize) -> bool {
+        for (offset, bytes) in self.lead.iter().enumerate() {
             match text.get(at + offset) {
                 Some(b'\\' | b'%') => return true,
-                Some(byte) if bytes[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1 => {}
+                Some(byte) if bytes.has(*byte) => {}
                 _ => return false,
             }
         }
@@ -55,8 +104,30 @@ impl Lead {
     }
 }
 
+/// Whether a match may be followed by more of the characters that it ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    ByItsAlphabet,
+    AsWritten,
+}
+
+/// As far as every match is sure to reach.
+fn lead(nfa: &NFA) -> List<ByteSet> {
+    let mut lead = Vec::with_capacity(LEAD);
+    let mut now = vec![nfa.start_anchored()];
+    while lead.len() < LEAD {
+        let mut bytes = ByteSet::default();
+        match step(nfa, now, &mut bytes) {
+            Some(next) => now = next,
+            None => break,
+        }
+        lead.push(bytes);
+    }
+    Cow::Owned(lead)
+}
+
 /// The states after one more byte, and which bytes lead there; `None` when a match may be over.
-fn step(nfa: &NFA, mut open: Vec<StateID>, bytes: &mut [u64; 4]) -> Option<Vec<StateID>> {
+fn step(nfa: &NFA, mut open: Vec<StateID>, bytes: &mut ByteSet) -> Option<Vec<StateID>> {
     let mut seen = vec![false; nfa.states().len()];
     let mut next = Vec::new();
     while let Some(id) = open.pop() {
@@ -64,7 +135,7 @@ fn step(nfa: &NFA, mut open: Vec<StateID>, bytes: &mut [u64; 4]) -> Option<Vec<S
             continue;
         }
         let mut take = |first: u8, last: u8, to: StateID| {
-            (first..=last).for_each(|byte| bytes[usize::from(byte >> 6)] |= 1 << (byte & 63));
+            bytes.add(first, last);
             next.push(to);
         };
         match nfa.state(id) {
@@ -93,7 +164,7 @@ fn step(nfa: &NFA, mut open: Vec<StateID>, bytes: &mut [u64; 4]) -> Option<Vec<S
 }
 
 /// Whether every match begins with one of the keywords.
-pub(super) fn begins_with_keyword(hir: &Hir, keywords: &[Keyword]) -> bool {
+fn begins_with_keyword(hir: &Hir, keywords: &[Keyword]) -> bool {
     match hir.kind() {
         HirKind::Capture(capture) => begins_with_keyword(&capture.sub, keywords),
         HirKind::Alternation(ways) => ways.iter().all(|way| begins_with_keyword(way, keywords)),
@@ -206,19 +277,14 @@ pub(super) fn beginnings(hir: &Hir, length: usize) -> Option<Vec<Box<[u8]>>> {
 
 /// The class of the last character of every match, when the expression ends with a class that is repeated greedily: a
 /// lazy repetition says that the rest does not matter.
-pub(super) fn last_class(hir: &Hir) -> Option<Box<[bool; 256]>> {
+fn last_class(hir: &Hir) -> Option<ByteSet> {
     match hir.kind() {
         HirKind::Concat(parts) => last_class(parts.last()?),
         HirKind::Capture(capture) => last_class(&capture.sub),
         HirKind::Repetition(repetition) if repetition.greedy => last_class(&repetition.sub),
         HirKind::Class(class) => {
-            let class = byte_class(class)?;
-            let mut members = Box::new([false; 256]);
-            for range in class.ranges() {
-                for byte in range.start()..=range.end() {
-                    members[usize::from(byte)] = true;
-                }
-            }
+            let mut members = ByteSet::default();
+            byte_class(class)?.ranges().iter().for_each(|range| members.add(range.start(), range.end()));
             Some(members)
         }
         _ => None,

@@ -1,0 +1,470 @@
+//! Where to look: one pass over the bytes that finds every place where a rule's keyword stands, as written or encoded.
+//!
+//! Each keyword is known in every form in which it may travel (plain, base64 in its three alignments, hex, UTF-16, and
+//! two of these on top of each other), as a short byte pattern. Of each pattern four bytes are entered in a bitmap; the
+//! pass hashes the four bytes at every position and looks them up, which costs about one cycle a byte and never depends
+//! on how many rules there are. Only where the bitmap says "perhaps" is the pattern compared, and only where the
+//! pattern stands does a rule look closer. So encoded content is found without being decoded.
+//!
+//! It must never miss a pattern: what is not reported here is not looked at by anybody.
+
+use super::{
+    Case, DEPTH, Keyword, List,
+    encoding::{Encoded, LONGEST, Steps, forms},
+};
+
+/// Bytes that decide whether a position is worth a comparison.
+const GRAM: usize = 4;
+/// The bitmap has so many words, as a power of two: 128 KiB, which a processor's second cache holds.
+const WORDS: u32 = 14;
+/// Longest part of a keyword that is looked for.
+const CORE: usize = 16;
+
+/// A place where a keyword stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hit {
+    /// Where its pattern begins.
+    pub at: usize,
+    /// Which one, as [`Patterns::keyword`] and [`Patterns::steps`] know it.
+    pub pattern: u32,
+}
+
+/// Patterns as they are kept: plain numbers, which a build script can write down.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    /// How many buckets there are, as a power of two.
+    pub bits: u32,
+    /// Where a bucket's entries begin; one more than there are buckets.
+    pub starts: List<u32>,
+    /// Four bytes, the pattern that has them, and where in it: see [`Entry`].
+    pub entries: List<u64>,
+    /// Of [`RECORD`] bytes each: see [`Record`].
+    pub records: List<u8>,
+    /// How many keywords the patterns stand for.
+    pub keywords: u32,
+}
+
+/// The words of a bitmap. Each four bytes set two bits of one word: what has not both is no pattern's.
+pub type Bitmap = [u64; 1 << WORDS];
+
+/// Everything that is looked for in one pass.
+pub struct Patterns {
+    bitmap: Entered,
+    parts: Vec<Part>,
+}
+
+enum Entered {
+    Shipped(&'static Bitmap),
+    Own(Box<Bitmap>),
+}
+
+struct Part {
+    packed: Packed,
+    /// The numbers of its first pattern and of its first keyword.
+    first: (u32, u32),
+}
+
+/// An entry of a bucket, as 64 bits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    gram: u32,
+    pattern: u32,
+    /// Where in the pattern the gram stands.
+    offset: u8,
+}
+
+impl Entry {
+    fn pack(self) -> u64 {
+        u64::from(self.gram) | u64::from(self.pattern) << 32 | u64::from(self.offset) << 56
+    }
+
+    #[inline(always)]
+    fn unpack(packed: u64) -> Entry {
+        Entry { gram: packed as u32, pattern: (packed >> 32) as u32 & 0xff_ffff, offset: (packed >> 56) as u8 }
+    }
+}
+
+/// A pattern in 32 bytes.
+const RECORD: usize = LONGEST + 8;
+
+#[derive(Clone, Copy)]
+struct Record<'a>(&'a [u8]);
+
+impl Record<'_> {
+    fn of(pattern: &Pattern) -> [u8; RECORD] {
+        let mut record = [0; RECORD];
+        let bytes = pattern.form.bytes();
+        record[..bytes.len()].copy_from_slice(bytes);
+        record[LONGEST] = bytes.len() as u8;
+        record[LONGEST + 1] = u8::from(pattern.case == Case::Ignored);
+        record[LONGEST + 2..LONGEST + 2 + DEPTH].copy_from_slice(&pattern.form.steps.to_bytes());
+        record[RECORD - 4..].copy_from_slice(&pattern.keyword.to_le_bytes());
+        record
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.0[..usize::from(self.0[LONGEST])]
+    }
+
+    fn stands_in(&self, there: &[u8]) -> bool {
+        let bytes = self.bytes();
+        if self.0[LONGEST + 1] == 1 { there.eq_ignore_ascii_case(bytes) } else { there == bytes }
+    }
+
+    fn steps(&self) -> Steps {
+        Steps::from_bytes([self.0[LONGEST + 2], self.0[LONGEST + 3]])
+    }
+
+    fn keyword(&self) -> u32 {
+        self.0[RECORD - 4..].iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
+    }
+}
+
+impl Packed {
+    fn record(&self, pattern: u32) -> Record<'_> {
+        let at = pattern as usize * RECORD;
+        Record(&self.records[at..at + RECORD])
+    }
+
+    fn patterns(&self) -> u32 {
+        (self.records.len() / RECORD) as u32
+    }
+
+    /// The bitmap in which every pattern is entered.
+    pub fn bitmap(&self) -> Box<Bitmap> {
+        let mut bitmap = Box::new([0; 1 << WORDS]);
+        self.enter(&mut bitmap);
+        bitmap
+    }
+
+    fn enter(&self, bitmap: &mut Bitmap) {
+        for entry in self.entries.iter() {
+            let place = Place::of(*entry as u32);
+            bitmap[place.word] |= 1 << place.bits.0 | 1 << place.bits.1;
+        }
+    }
+}
+
+impl Patterns {
+    /// Patterns whose bitmap is known.
+    pub fn shipped(packed: Packed, bitmap: &'static Bitmap) -> Patterns {
+        Patterns { bitmap: Entered::Shipped(bitmap), parts: vec![Part { packed, first: (0, 0) }] }
+    }
+
+    pub fn of(packed: Packed) -> Patterns {
+        Patterns { bitmap: Entered::Own(packed.bitmap()), parts: vec![Part { packed, first: (0, 0) }] }
+    }
+
+    /// With further patterns, whose keywords are counted on from those that are there.
+    pub fn and(mut self, packed: Packed) -> Patterns {
+        let mut bitmap = match self.bitmap {
+            Entered::Shipped(shipped) => Box::new(*shipped),
+            Entered::Own(own) => own,
+        };
+        packed.enter(&mut bitmap);
+        self.bitmap = Entered::Own(bitmap);
+        let first = self.parts.last().map_or((0, 0), |last| {
+            let (pattern, keyword) = last.first;
+            (pattern + last.packed.patterns(), keyword + last.packed.keywords)
+        });
+        self.parts.push(Part { packed, first });
+        self
+    }
+
+    /// Whose keyword was found.
+    pub fn keyword(&self, hit: Hit) -> usize {
+        let part = self.part(hit);
+        (part.packed.record(hit.pattern - part.first.0).keyword() + part.first.1) as usize
+    }
+
+    /// What must be undone to see it.
+    pub fn steps(&self, hit: Hit) -> Steps {
+        let part = self.part(hit);
+        part.packed.record(hit.pattern - part.first.0).steps()
+    }
+
+    fn part(&self, hit: Hit) -> &Part {
+        let place = self.parts.partition_point(|part| part.first.0 <= hit.pattern);
+        &self.parts[place - 1]
+    }
+
+    /// Reports every pattern whose deciding four bytes begin within `from..to`.
+    ///
+    /// A pattern that is not wholly within `text` is not reported: whoever reads a stream leaves [`LONGEST`] bytes
+    /// after `to` and before `from`, except at the stream's two ends.
+    pub fn sweep(&self, text: &[u8], from: usize, to: usize, mut found: impl FnMut(Hit)) {
+        let bitmap = match &self.bitmap {
+            Entered::Shipped(shipped) => shipped,
+            Entered::Own(own) => &**own,
+        };
+        let to = to.min((text.len() + 1).saturating_sub(GRAM));
+        let mut at = from;
+        // Eight positions at a time: they need the eleven bytes from `at` on.
+        while at + 8 <= to && at + 12 <= text.len() {
+            let block = &text[at..at + 12];
+            let low = word(&block[..8]);
+            let high = word(&block[4..]);
+            let grams = [
+                low as u32,
+                (low >> 8) as u32,
+                (low >> 16) as u32,
+                (low >> 24) as u32,
+                high as u32,
+                (high >> 8) as u32,
+                (high >> 16) as u32,
+                (high >> 24) as u32,
+            ];
+            let mut places = 0;
+            for (offset, gram) in grams.into_iter().enumerate() {
+                places |= perhaps(bitmap, gram) << offset;
+            }
+            while places != 0 {
+                let offset = places.trailing_zeros() as usize;
+                self.compare(text, at + offset, grams[offset & 7], &mut found);
+                places &= places - 1;
+            }
+            at += 8;
+        }
+        while at < to {
+            let gram = u32::from_le_bytes([text[at], text[at + 1], text[at + 2], text[at + 3]]);
+            if perhaps(bitmap, gram) != 0 {
+                self.compare(text, at, gram, &mut found);
+            }
+            at += 1;
+        }
+    }
+
+    #[inline(never)]
+    fn compare(&self, text: &[u8], at: usize, gram: u32, found: &mut impl FnMut(Hit)) {
+        for Part { packed, first } in &self.parts {
+            let bucket = bucket(gram, packed.bits);
+            let entries = &packed.entries[packed.starts[bucket] as usize..packed.starts[bucket + 1] as usize];
+            for entry in entries.iter().map(|entry| Entry::unpack(*entry)).filter(|entry| entry.gram == gram) {
+                let record = packed.record(entry.pattern);
+                let Some(start) = at.checked_sub(usize::from(entry.offset)) else { continue };
+                let there = text.get(start..start + record.bytes().len());
+                if there.is_some_and(|there| record.stands_in(there)) {
+                    found(Hit { at: start, pattern: first.0 + entry.pattern });
+                }
+            }
+        }
+    }
+}
+
+/// 1 if some pattern may have these four bytes, else 0.
+#[inline(always)]
+fn perhaps(bitmap: &Bitmap, gram: u32) -> u64 {
+    let place = Place::of(gram);
+    let word = bitmap[place.word];
+    word >> place.bits.0 & word >> place.bits.1 & 1
+}
+
+/// Where four bytes are entered in the bitmap.
+struct Place {
+    word: usize,
+    bits: (u32, u32),
+}
+
+impl Place {
+    #[inline(always)]
+    fn of(gram: u32) -> Place {
+        let hash = hash(gram);
+        Place { word: (hash >> (32 - WORDS)) as usize, bits: (hash >> 12 & 63, hash >> 6 & 63) }
+    }
+}
+
+#[inline(always)]
+fn hash(gram: u32) -> u32 {
+    gram.wrapping_mul(0x9e37_79b1)
+}
+
+#[inline(always)]
+fn bucket(gram: u32, bits: u32) -> usize {
+    (hash(gram) >> (32 - bits)) as usize
+}
+
+#[inline(always)]
+fn word(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(bytes);
+    u64::from_le_bytes(word)
+}
+
+/// One keyword in one form.
+struct Pattern {
+    form: Encoded,
+    case: Case,
+    keyword: u32,
+}
+
+/// Makes patterns of keywords.
+#[derive(Default)]
+pub struct Builder {
+    patterns: Vec<Pattern>,
+    keywords: u32,
+}
+
+impl Builder {
+    /// Adds a keyword in all its forms; answers where in it the part begins that the patterns stand for.
+    pub fn add(&mut self, keyword: &Keyword) -> usize {
+        let index = self.keywords;
+        self.keywords += 1;
+        let (start, core) = core(&keyword.text);
+        if !keyword.completions.is_empty() {
+            self.add_completed(index, keyword.completions.iter().map(|text| text.to_vec()));
+        } else if core.len() < GRAM {
+            let rest = &keyword.text[start + core.len()..];
+            self.add_completed(index, following(rest).into_iter().map(|next| [core, &[next]].concat()));
+        } else if keyword.case == Case::Ignored {
+            self.enter(index, Encoded::plain(core), Case::Ignored);
+            for spelling in common_spellings(core) {
+                // The word alone proves nothing: of two layers only the likeliest.
+                let likely = |form: &Encoded| form.steps.len() == 1 || form.steps.is_base64_twice();
+                forms(&spelling, DEPTH).into_iter().filter(likely).for_each(|form| self.enter(index, form, Case::Counts));
+            }
+        } else {
+            forms(core, DEPTH).into_iter().for_each(|form| self.enter(index, form, Case::Counts));
+        }
+        if core.len() == keyword.text.len() && !core.iter().all(|byte| stays_plain(*byte)) {
+            // No part of it is safe from being escaped: as URLs and JSON write it.
+            let signs = |sign: &dyn Fn(u8) -> Vec<u8>| core.iter().flat_map(|byte| sign(*byte)).collect::<Vec<u8>>();
+            let plain = |byte| if stays_plain(byte) { vec![byte] } else { format!("%{byte:02X}").into_bytes() };
+            self.enter(index, Encoded::plain(&signs(&plain)), Case::Ignored);
+            if core.contains(&b'/') {
+                let escaped = |byte| if byte == b'/' { b"\\/".to_vec() } else { vec![byte] };
+                self.enter(index, Encoded::plain(&signs(&escaped)), Case::Counts);
+            }
+        }
+        start
+    }
+
+    /// Adds a keyword that is too short to be looked for, with what may follow it. Encoded, no more of that is looked at
+    /// than four bytes need: most of them look alike there.
+    fn add_completed(&mut self, index: u32, completed: impl Iterator<Item = Vec<u8>>) {
+        let mut all: Vec<Encoded> = completed.flat_map(|text| forms(&text, DEPTH)).map(Encoded::shortest).collect();
+        all.sort_unstable();
+        all.dedup();
+        all.into_iter().for_each(|form| self.enter(index, form, Case::Counts));
+    }
+
+    /// Adds one form of a keyword. A pattern shorter than four bytes cannot be looked for and is ignored.
+    fn enter(&mut self, keyword: u32, form: Encoded, case: Case) {
+        if form.bytes().len() >= GRAM {
+            self.patterns.push(Pattern { form, case, keyword });
+        }
+    }
+
+    /// The patterns of all keywords that were added, which are numbered in that order.
+    pub fn build(self) -> Packed {
+        let mut entries = Vec::with_capacity(self.patterns.len() * 2);
+        for (index, pattern) in self.patterns.iter().enumerate() {
+            let bytes = pattern.form.bytes();
+            let offset = rarest_gram(bytes, pattern.case);
+            for gram in spellings(&bytes[offset..offset + GRAM], pattern.case) {
+                entries.push(Entry { gram, pattern: index as u32, offset: offset as u8 });
+            }
+        }
+        let bits = entries.len().next_power_of_two().ilog2().clamp(1, WORDS);
+        entries.sort_unstable_by_key(|entry| (bucket(entry.gram, bits), *entry));
+        let mut starts = vec![0_u32; (1 << bits) + 1];
+        for entry in &entries {
+            starts[bucket(entry.gram, bits) + 1] += 1;
+        }
+        for index in 1..starts.len() {
+            starts[index] += starts[index - 1];
+        }
+        Packed {
+            bits,
+            starts: starts.into(),
+            entries: entries.into_iter().map(Entry::pack).collect(),
+            records: self.patterns.iter().flat_map(Record::of).collect(),
+            keywords: self.keywords,
+        }
+    }
+}
+
+/// The part of a keyword to look for: the longest that no encoder of URLs or JSON would touch.
+fn core(keyword: &[u8]) -> (usize, &[u8]) {
+    let (mut start, mut best) = (0, 0..0);
+    for place in 0..=keyword.len() {
+        if !keyword.get(place).is_some_and(|byte| stays_plain(*byte)) {
+            if place - start > best.len() {
+                best = start..place;
+            }
+            start = place + 1;
+        }
+    }
+    if best.len() < GRAM - 1 {
+        best = 0..keyword.len();
+    }
+    let end = best.end.min(best.start + CORE);
+    (best.start, &keyword[best.start..end])
+}
+
+fn stays_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)
+}
+
+/// What may stand after the part of a keyword that is looked for: its next character, or an escape.
+fn following(rest: &[u8]) -> Vec<u8> {
+    match rest.first() {
+        Some(next) => vec![*next, b'%', b'\\'],
+        None => (0..128_u8).filter(|byte| byte.is_ascii_alphanumeric() || b"_-~:/[$".contains(byte)).collect(),
+    }
+}
+
+/// How people write a word whose case does not count; an encoded one is looked for in these spellings.
+fn common_spellings(word: &[u8]) -> Vec<Vec<u8>> {
+    let lower = word.to_ascii_lowercase();
+    let upper = word.to_ascii_uppercase();
+    let title = [&upper[..1], &lower[1..]].concat();
+    let mut all = vec![lower, upper, title];
+    all.dedup();
+    all
+}
+
+/// The place of the four bytes that text is least likely to hold.
+fn rarest_gram(bytes: &[u8], case: Case) -> usize {
+    let weight = |at: usize| bytes[at..at + GRAM].iter().map(|byte| commonness(*byte, case)).sum::<u32>();
+    (0..=bytes.len() - GRAM).min_by_key(|at| weight(*at)).unwrap_or(0)
+}
+
+/// A rough rank of how often a byte stands in source text and JSON.
+fn commonness(byte: u8, case: Case) -> u32 {
+    const RANKS: [u8; 256] = ranks();
+    // A letter that may have either case is two bytes' worth of positions.
+    let either = if case == Case::Ignored { byte.to_ascii_lowercase() } else { byte };
+    u32::from(RANKS[usize::from(either)])
+}
+
+const fn ranks() -> [u8; 256] {
+    let mut ranks = [2; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        ranks[byte] = match byte as u8 {
+            b'e' | b't' | b'a' | b'o' | b'i' | b'n' | b's' | b'r' => 12,
+            b' ' | b'0' | b'"' | b'l' | b'd' | b'c' | b'u' | b'p' | b'm' => 9,
+            b'a'..=b'z' => 6,
+            b'_' | b'-' | b'.' | b':' | b'/' | b'1' | b'A' => 5,
+            b'0'..=b'9' => 3,
+            _ => 2,
+        };
+        byte += 1;
+    }
+    ranks
+}
+
+/// Every way to write four bytes when case does not count; else the one.
+fn spellings(gram: &[u8], case: Case) -> Vec<u32> {
+    let mut all = vec![[gram[0], gram[1], gram[2], gram[3]]];
+    for place in 0..GRAM {
+        if case == Case::Ignored && gram[place].is_ascii_alphabetic() {
+            let mut other = all.clone();
+            for spelling in &mut other {
+                spelling[place] ^= 0x20;
+            }
+            all.extend(other);
+        }
+    }
+    all.into_iter().map(u32::from_le_bytes).collect()
+}
