@@ -74,11 +74,12 @@ fn expression(expression: &Expression) -> String {
     let Expression { text, group, shape } = expression;
     format!(
         "Expression {{ text: Borrowed({text:?}), group: {group:?}, \
-         shape: Shape {{ start: Start::{:?}, longest: {}, lead: {}, tail: {} }} }}",
+         shape: Shape {{ start: Start::{:?}, longest: {}, lead: {}, tail: {}, needs: {:?} }} }}",
         shape.start,
         shape.longest,
         list(&shape.lead, bytes),
         option(shape.tail.as_ref(), bytes),
+        shape.needs,
     )
 }
 

@@ -13,6 +13,7 @@ use shared::{
 
 use crate::{
     accept::Seat,
+    answers::AnswerScan,
     content::{Collected, Content, Received},
     discretion,
     error::ExchangeError,
@@ -168,11 +169,12 @@ async fn exchange(
     if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ExchangeError::Forward(ForwardError::Upgrade));
     }
+    let scan = AnswerScan::of(&permit, recording);
     match (way_back, &proxy.inspection) {
         (Some(way_back), Some(inspection)) => {
-            Box::pin(relay_inspected(inspection, way_back, answer, mask, revocation, recording)).await
+            Box::pin(relay_inspected(inspection, way_back, answer, mask, scan, revocation, recording)).await
         }
-        _ => relay(answer, mask, revocation, recording),
+        _ => relay(answer, mask, scan, revocation, recording),
     }
 }
 
@@ -310,12 +312,13 @@ fn on_finding(mode: ScanMode, recording: &Arc<Recording>) -> OnFinding {
 pub fn relay(
     answer: Answer,
     mut mask: Option<Mask>,
+    scan: Option<AnswerScan>,
     revocation: Revocation,
     recording: &Arc<Recording>,
 ) -> Result<Response<ClientBody>, ExchangeError> {
     let (head, body) = begin_answer(answer, &mut mask, recording)?;
-    let body = AnswerBody::Streamed(body);
-    Ok(Response::from_parts(head, Relay::begin(body, recording.clone(), mask, revocation)))
+    let (body, scan) = (AnswerBody::Streamed(body), begun(scan, &head));
+    Ok(Response::from_parts(head, Relay::begin(body, recording.clone(), mask, scan, revocation)))
 }
 
 /// The same where the inspector judges answers too.
@@ -324,6 +327,7 @@ async fn relay_inspected(
     way_back: WayBack,
     answer: Answer,
     mut mask: Option<Mask>,
+    scan: Option<AnswerScan>,
     revocation: Revocation,
     recording: &Arc<Recording>,
 ) -> Result<Response<ClientBody>, ExchangeError> {
@@ -331,7 +335,14 @@ async fn relay_inspected(
     let origin = OriginAnswer { body, mask, recording: recording.clone() };
     let judging = inspection.answer(way_back, &mut head.headers, origin);
     let body = revocation.unless_revoked(judging).await??;
-    Ok(Response::from_parts(head, Relay::begin(body, recording.clone(), None, revocation)))
+    let scan = begun(scan, &head);
+    Ok(Response::from_parts(head, Relay::begin(body, recording.clone(), None, scan, revocation)))
+}
+
+/// An answer's scan that has seen its head.
+fn begun(mut scan: Option<AnswerScan>, head: &response::Parts) -> Option<AnswerScan> {
+    scan.iter_mut().for_each(|scan| scan.begin(&head.headers));
+    scan
 }
 
 /// Writes down that an answer came, and makes its head the client's.

@@ -3,6 +3,7 @@
 
 pub mod accept;
 pub mod admin;
+pub mod answers;
 pub mod cli;
 pub mod connection;
 pub mod content;

@@ -98,6 +98,11 @@ impl Mask {
         std::mem::take(&mut self.held)
     }
 
+    /// The same, to be looked at.
+    pub fn rest(&self) -> &Bytes {
+        &self.held
+    }
+
     pub fn held(&self) -> usize {
         self.held.len()
     }

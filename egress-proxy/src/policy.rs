@@ -20,6 +20,7 @@ use thiserror::Error;
 use crate::{
     credentials::{Credential, CredentialError, CredentialSent, Guard, SecretStore, StripList},
     scan::{Author, ExactValues, Exemptions, RulesError, RulesFile, Scanner, UnknownRule},
+    settings::AnswerMode,
     tls::leaves::Listing,
 };
 
@@ -43,6 +44,7 @@ struct RouteState {
 pub struct Defaults {
     pub inspect: InspectMode,
     pub scan: ScanMode,
+    pub answers: AnswerMode,
 }
 
 /// Whether a missing credential stops the table from being used, or only its route.
@@ -131,8 +133,8 @@ impl Policy {
             table.index(&route).ok_or(Denied::Table(Refusal::HostUnlisted { host: request.authority.host.clone() }))?;
         let inspect = route.inspect.unwrap_or(self.defaults.inspect);
         let scan = route.scan.unwrap_or(self.defaults.scan);
-        let authority = request.authority.clone();
-        Ok(RequestPermit { table, index, route, rule, authority, scheme: request.scheme, inspect, scan })
+        let (authority, answers) = (request.authority.clone(), self.defaults.answers);
+        Ok(RequestPermit { table, index, route, rule, authority, scheme: request.scheme, inspect, scan, answers })
     }
 
     /// The same permit where the table is still the same; otherwise the request is judged again.
@@ -263,6 +265,7 @@ pub struct RequestPermit {
     scheme: Scheme,
     inspect: InspectMode,
     scan: ScanMode,
+    answers: AnswerMode,
 }
 
 impl RequestPermit {
@@ -292,6 +295,11 @@ impl RequestPermit {
 
     pub fn scan(&self) -> ScanMode {
         self.scan
+    }
+
+    /// Whether the answer is scanned too.
+    pub fn answers(&self) -> AnswerMode {
+        self.answers
     }
 
     /// What has to be done with a request before it leaves.

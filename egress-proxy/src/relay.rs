@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use shared::record::Outcome;
 
 use crate::{
+    answers::AnswerScan,
     content::Collected,
     error::BodyError,
     forward::OriginContent,
@@ -56,6 +57,7 @@ pub struct Relay {
     body: AnswerBody,
     recording: Arc<Recording>,
     mask: Option<Mask>,
+    scan: Option<AnswerScan>,
     revocation: Revocation,
     /// The content has ended; what the mask held back and trailers may still have to go.
     ended: bool,
@@ -68,9 +70,10 @@ impl Relay {
         body: AnswerBody,
         recording: Arc<Recording>,
         mask: Option<Mask>,
+        scan: Option<AnswerScan>,
         revocation: Revocation,
     ) -> ClientBody {
-        let mut relay = Self { body, recording, mask, revocation, ended: false, trailers: None };
+        let mut relay = Self { body, recording, mask, scan, revocation, ended: false, trailers: None };
         if relay.body.is_end_stream() {
             relay.finish();
         }
@@ -79,6 +82,10 @@ impl Relay {
 
     fn finish(&mut self) {
         self.ended = true;
+        if let Some(scan) = &mut self.scan {
+            self.mask.iter().for_each(|mask| scan.push(mask.rest()));
+            scan.finish();
+        }
         self.recording.note(|draft| {
             // What stopped the request's content stands, even where the origin did not wait for it.
             if draft.outcome == Outcome::Aborted {
@@ -112,6 +119,9 @@ impl Relay {
                 chunk
             }
         };
+        if let Some(scan) = &mut self.scan {
+            scan.push(&chunk);
+        }
         self.recording.response_content(&chunk);
         Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
     }
@@ -197,6 +207,7 @@ impl Body for ClientBody {
                         if let Ok(mut trailers) = frame.into_trailers() {
                             let masked = relay.mask.as_ref().map_or(0, |mask| mask.fields(&mut trailers));
                             relay.recording.count_masked(masked);
+                            relay.scan.iter().for_each(|scan| scan.trailers(&trailers));
                             relay.trailers = Some(trailers);
                         }
                         relay.finish();

@@ -154,10 +154,7 @@ impl Answer {
                 outcome: Outcome::Blocked,
                 by: "scan",
                 token: "secret_found",
-                text: format!(
-                    "{finding}. Take it out of the request; if it is no secret, ask the operator for `scan_except: [{}]` on this route.",
-                    finding.rule
-                ),
+                text: format!("{finding}. {}", finding.remedy()),
             },
             ExchangeError::Slow => denied(S::REQUEST_TIMEOUT, "content_slow"),
             ExchangeError::Target(_) => denied(S::BAD_REQUEST, "bad_target"),

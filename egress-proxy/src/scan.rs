@@ -28,8 +28,8 @@ mod tape;
 
 use std::{borrow::Cow, sync::Arc};
 
-use scan_rules::{LONGEST, LONGEST_MATCH, List, Patterns, anchors};
 pub use scan_rules::{Author, RulesError, RulesFile, Structure};
+use scan_rules::{LONGEST, LONGEST_MATCH, List, Patterns, anchors};
 
 use self::rules::{shipped_anchors, shipped_patterns, shipped_rules};
 pub use self::{
@@ -60,6 +60,8 @@ struct Anchor {
     rules: List<usize>,
     /// How many bytes from a pattern's begin on the rules may need, with escapes.
     reach: usize,
+    /// How many of them when nothing is escaped.
+    longest: usize,
 }
 
 /// Values that must not leave whatever they look like: the credentials that the proxy holds.
@@ -153,7 +155,8 @@ impl Scanner {
             .chain(own)
             .map(|scan_rules::Anchor { keyword, core, rules }| {
                 let longest = rules.iter().map(longest).max().unwrap_or(0);
-                Anchor { keyword, core, rules, reach: (6 * (longest + LONGEST)).min(LONGEST_MATCH) }
+                let reach = (6 * (longest + LONGEST)).min(LONGEST_MATCH);
+                Anchor { keyword, core, rules, reach, longest: longest + LONGEST + 64 }
             })
             .collect();
         let seeds = rules.iter().position(|rule| rule.as_ref().is_some_and(|rule| rule.is_seed_phrase()));

@@ -1,5 +1,6 @@
 //! What an operator can set, resolved from flags and environment into what the proxy is built from.
 
+mod answers;
 mod limits;
 mod log;
 
@@ -13,7 +14,11 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use thiserror::Error;
 
-pub use self::{limits::LimitArgs, log::LogArgs};
+pub use self::{
+    answers::{AnswerArgs, AnswerMode},
+    limits::LimitArgs,
+    log::LogArgs,
+};
 
 /// Run the proxy until SIGTERM or SIGINT.
 #[derive(Clone, Debug, Args)]
@@ -85,6 +90,9 @@ pub struct RunArgs {
     /// Where `/healthz`, `/readyz`, `/metrics` and `/records` are served.
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<SocketAddr>,
+
+    #[command(flatten)]
+    pub answers: AnswerArgs,
 
     #[command(flatten)]
     pub log: LogArgs,

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 
 use crate::{
     accept::Seat,
+    answers::AnswerScan,
     content::Content,
     error::ExchangeError,
     exchange::{answer_fields, relay},
@@ -76,7 +77,7 @@ impl Upgrade {
         let asking = proxy.next_hops.forward(permit, request, Offer::Http1);
         let mut answer = revocation.unless_revoked(asking).await??;
         if answer.response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return relay(answer, mask, revocation, recording);
+            return relay(answer, mask, AnswerScan::of(permit, recording), revocation, recording);
         }
         let Some(origin) = answer.response.extensions_mut().remove::<OnUpgrade>() else {
             return Err(ExchangeError::Forward(ForwardError::Upgrade));

@@ -14,6 +14,8 @@ pub mod mutate;
 mod path;
 mod pieces;
 mod routes;
+mod rules;
+mod scan;
 mod target;
 mod websocket;
 
@@ -28,7 +30,7 @@ pub struct Target {
 }
 
 /// Every property, by name.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "authority", run: authority::run },
     Target { name: "coding", run: coding::run },
     Target { name: "fields", run: fields::run },
@@ -36,6 +38,8 @@ pub const TARGETS: [Target; 9] = [
     Target { name: "mask", run: mask::run },
     Target { name: "path", run: path::run },
     Target { name: "routes", run: routes::run },
+    Target { name: "rules", run: rules::run },
+    Target { name: "scan", run: scan::run },
     Target { name: "target", run: target::run },
     Target { name: "websocket", run: websocket::run },
 ];

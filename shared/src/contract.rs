@@ -108,7 +108,8 @@ mod tests {
     #[test]
     fn what_the_launcher_writes_the_proxy_reads() {
         let tokens = BTreeMap::from([(token_slot(0), "value")]);
-        let line = stdin_line(Some(serde_json::json!({ "routes": [] })), Some(("c\n", "k")), &tokens, Some("[extend]\n"));
+        let line =
+            stdin_line(Some(serde_json::json!({ "routes": [] })), Some(("c\n", "k")), &tokens, Some("[extend]\n"));
         assert_eq!(line.matches('\n').count(), 1);
         let document: StdinDocument = serde_json::from_str(&line).unwrap();
         assert_eq!(document.tokens.unwrap()["EGRESS_PROXY_TOKEN_0"], "value");

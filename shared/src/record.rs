@@ -77,6 +77,9 @@ pub struct ExchangeRecord<'a> {
     /// What the scan found, never the match.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<FindingRecord<'a>>,
+    /// What the scan found in the answer, which passed all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answer_findings: Vec<FindingRecord<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// Content bytes from the client.
@@ -214,7 +217,8 @@ mod tests {
             "host": "h", "port": 443, "path": "/", "client_protocol": "h2", "origin_protocol": "h2",
             "next_hop": "192.0.2.1:443", "route": "h", "rule": "any", "credential": "TOKEN", "verdict": "allowed",
             "outcome": "failed", "by": "egress-proxy", "error": "dns_error", "proxy_error": "dns_error", "reason": "r",
-            "alarm": true, "findings": [{"rule": "jwt", "place": "the path", "chain": "path"}], "status": 502,
+            "alarm": true, "findings": [{"rule": "jwt", "place": "the path", "chain": "path"}],
+            "answer_findings": [{"rule": "jwt", "place": "the content, byte 7", "chain": "content"}], "status": 502,
             "request_bytes": 1, "response_bytes": 2, "masked": 3, "inspect_ms": 1.0, "connect_ms": 2.0,
             "first_byte_ms": 3.0, "total_ms": 4.0,
         });

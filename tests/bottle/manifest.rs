@@ -240,3 +240,18 @@ fn a_file_cannot_drive_the_terminal() {
     let outcome = context.run(&["info", "evil"]);
     assert!(outcome.contains('\u{fffd}') && outcome.contains("owned"), "{outcome}");
 }
+
+#[test]
+fn mistakes_in_rules_for_the_scan_are_told_at_their_lines() {
+    let context = Context::with_agent();
+    let bottle = DEV.replacen("egress_proxy:\n", "egress_proxy:\n  scan_rules: ~/rules.toml\n", 1);
+    context.bottle("dev", &bottle);
+    let missing = context.run(&["start", "impl", "--dry-run"]);
+    assert!(missing.contains("`~/rules.toml` cannot be read"), "{missing}");
+    context.write("user/rules.toml", "[[rules]]\nid = \"acme\"\nregex = 'acme(?!x)'\nkeywords = ['acme']\n");
+    let broken = context.run(&["start", "impl", "--dry-run"]);
+    assert!(broken.contains("~/rules.toml:3:9: look-arounds cannot be supported"), "{broken}");
+    context.write("user/rules.toml", "[[rules]]\nid = \"acme\"\nregex = 'acme[0-9]{9}'\nkeywords = ['acme']\n");
+    let whole = context.run(&["start", "impl", "--dry-run"]);
+    assert!(whole.starts_with("exit code: 0\n"), "{whole}");
+}

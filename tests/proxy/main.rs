@@ -19,6 +19,8 @@ mod paths;
 mod records;
 mod reload;
 mod scan;
+mod scan_answers;
+mod scan_cuts;
 mod start;
 mod streaming;
 mod verbs;

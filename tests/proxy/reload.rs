@@ -1,7 +1,7 @@
 //! Another table, another credential: in force without a restart, or not at all.
 
 use bytes::Bytes;
-use harness::client::{Client, get};
+use harness::client::{Client, get, post};
 use harness::origin::{End, Origin};
 use harness::pki::Pki;
 use harness::programs::Program;
@@ -122,6 +122,23 @@ async fn a_later_document_on_stdin_replaces_what_it_names() {
     fixture.proxy.event("routes.reloaded").await;
     fixture.client.get(&fixture.origin.url("/echo")).await.says(200, &[]);
     assert_eq!(fixture.authorization().await, format!("Bearer {rotated}"));
+}
+
+#[tokio::test]
+async fn scan_rules_on_stdin_are_in_force_and_broken_ones_keep_the_old() {
+    let mut fixture = Fixture::start(CREDENTIAL).await;
+    let url = fixture.origin.url("/echo");
+    let code = "acme-4711-0815-4711";
+    fixture.client.send(post(&url, code)).await.says(200, &[]);
+    let rules =
+        "[extend]\nuseDefault = true\n[[rules]]\nid = \"acme-code\"\nregex = 'acme-[0-9-]{14}'\nkeywords = ['acme-']\n";
+    fixture.proxy.write_line(&json!({"scan_rules": rules}).to_string()).await;
+    fixture.proxy.event("routes.reloaded").await;
+    fixture.client.send(post(&url, code)).await.says(403, &["acme-code"]);
+    fixture.client.send(post(&url, AWS_KEY)).await.says(403, &["aws-access-key"]);
+    fixture.proxy.write_line(&json!({"scan_rules": "[[rules]]\nid = 1"}).to_string()).await;
+    fixture.proxy.event("routes.rejected").await;
+    fixture.client.send(post(&url, code)).await.says(403, &["acme-code"]);
 }
 
 #[tokio::test]

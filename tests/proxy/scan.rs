@@ -183,3 +183,13 @@ async fn an_agents_usual_traffic_passes() {
     let request = with(with(request, "anthropic-version", "2023-06-01"), "x-stainless-lang", "js");
     stage.client().send(request).await.says(200, &["claude-example"]);
 }
+
+#[tokio::test]
+async fn content_that_cannot_be_read_is_blocked_and_the_client_reads_what_can_be() {
+    let mut stage = Stage::granting("").await;
+    let request = with(post(&stage.url("/echo"), "x"), "content-encoding", "compress");
+    let answer = stage.client().send(request).await;
+    answer.says(403, &["`compress` cannot be read", "gzip, deflate, br or zstd"]);
+    assert!(!answer.text().contains("scan_except"), "{}", answer.text());
+    stage.was_refused(json!({"outcome": "blocked", "by": "scan"})).await;
+}

@@ -5,4 +5,5 @@ mod command;
 mod generate;
 mod matrix;
 mod near_misses;
+mod pre_commit;
 mod user_rules;

@@ -34,7 +34,8 @@ impl Steps {
         Some((first?, steps))
     }
 
-    pub fn len(self) -> usize {
+    /// How many layers there are.
+    pub fn depth(self) -> usize {
         self.0.into_iter().flatten().count()
     }
 
@@ -66,7 +67,7 @@ impl Steps {
     /// With one more layer around them; `None` when that would be too deep.
     fn under(self, outer: Step) -> Option<Steps> {
         let mut steps = Steps([Some(outer); DEPTH]);
-        if self.len() == DEPTH {
+        if self.depth() == DEPTH {
             return None;
         }
         steps.0[1..].copy_from_slice(&self.0[..DEPTH - 1]);
@@ -157,7 +158,7 @@ fn wrap(form: Encoded, all: &mut Vec<Encoded>) {
         add(Step::Hex, &mut hex(form.bytes(), b"0123456789ABCDEF"));
     }
     // Wide characters are text, so they hide nothing but the keyword itself.
-    if form.steps.len() == 0 {
+    if form.steps.depth() == 0 {
         for low_first in [Endian::Little, Endian::Big] {
             let wide = form.bytes().iter().flat_map(|byte| match low_first {
                 Endian::Little => [*byte, 0],

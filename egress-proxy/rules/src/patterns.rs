@@ -20,13 +20,18 @@ const WORDS: u32 = 14;
 /// Longest part of a keyword that is looked for.
 const CORE: usize = 16;
 
-/// A place where a keyword stands.
+/// A place where a keyword stands, or an escape that may hide one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hit {
     /// Where its pattern begins.
     pub at: usize,
-    /// Which one, as [`Patterns::keyword`] and [`Patterns::steps`] know it.
+    /// Which one, as [`Patterns::keyword`] and [`Patterns::steps`] know it; [`Hit::ESCAPE`] for an escape.
     pub pattern: u32,
+}
+
+impl Hit {
+    /// A backslash before a character in hexadecimal, as in JSON and most programming languages.
+    pub const ESCAPE: u32 = u32::MAX;
 }
 
 /// Patterns as they are kept: plain numbers, which a build script can write down.
@@ -102,13 +107,19 @@ impl Record<'_> {
         record
     }
 
+    #[inline(always)]
     fn bytes(&self) -> &[u8] {
         &self.0[..usize::from(self.0[LONGEST])]
     }
 
+    /// Most differ within a few bytes, so that a call to compare them all would cost more.
+    #[inline(always)]
     fn stands_in(&self, there: &[u8]) -> bool {
-        let bytes = self.bytes();
-        if self.0[LONGEST + 1] == 1 { there.eq_ignore_ascii_case(bytes) } else { there == bytes }
+        let mut pairs = self.bytes().iter().zip(there);
+        match self.0[LONGEST + 1] {
+            0 => pairs.all(|(byte, there)| byte == there),
+            _ => pairs.all(|(byte, there)| byte.eq_ignore_ascii_case(there)),
+        }
     }
 
     fn steps(&self) -> Steps {
@@ -121,6 +132,7 @@ impl Record<'_> {
 }
 
 impl Packed {
+    #[inline(always)]
     fn record(&self, pattern: u32) -> Record<'_> {
         let at = pattern as usize * RECORD;
         Record(&self.records[at..at + RECORD])
@@ -133,16 +145,27 @@ impl Packed {
     /// The bitmap in which every pattern is entered.
     pub fn bitmap(&self) -> Box<Bitmap> {
         let mut bitmap = Box::new([0; 1 << WORDS]);
+        for first in [*b"\\u00", *b"\\U00"] {
+            enter(&mut bitmap, u32::from_le_bytes(first));
+        }
+        for (letter, high) in [b'x', b'X'].into_iter().flat_map(|letter| (b'2'..=b'7').map(move |high| (letter, high)))
+        {
+            for low in (b'0'..=b'9').chain(b'a'..=b'f').chain(b'A'..=b'F') {
+                enter(&mut bitmap, u32::from_le_bytes([b'\\', letter, high, low]));
+            }
+        }
         self.enter(&mut bitmap);
         bitmap
     }
 
     fn enter(&self, bitmap: &mut Bitmap) {
-        for entry in self.entries.iter() {
-            let place = Place::of(*entry as u32);
-            bitmap[place.word] |= 1 << place.bits.0 | 1 << place.bits.1;
-        }
+        self.entries.iter().for_each(|entry| enter(bitmap, *entry as u32));
     }
+}
+
+fn enter(bitmap: &mut Bitmap, gram: u32) {
+    let place = Place::of(gram);
+    bitmap[place.word] |= 1 << place.bits.0 | 1 << place.bits.1;
 }
 
 impl Patterns {
@@ -236,6 +259,9 @@ impl Patterns {
 
     #[inline(never)]
     fn compare(&self, text: &[u8], at: usize, gram: u32, found: &mut impl FnMut(Hit)) {
+        if let [b'\\', b'u' | b'U', b'0', b'0'] | [b'\\', b'x' | b'X', b'2'..=b'7', _] = gram.to_le_bytes() {
+            found(Hit { at, pattern: Hit::ESCAPE });
+        }
         for Part { packed, first } in &self.parts {
             let bucket = bucket(gram, packed.bits);
             let entries = &packed.entries[packed.starts[bucket] as usize..packed.starts[bucket + 1] as usize];
@@ -319,8 +345,11 @@ impl Builder {
             self.enter(index, Encoded::plain(core), Case::Ignored);
             for spelling in common_spellings(core) {
                 // The word alone proves nothing: of two layers only the likeliest.
-                let likely = |form: &Encoded| form.steps.len() == 1 || form.steps.is_base64_twice();
-                forms(&spelling, DEPTH).into_iter().filter(likely).for_each(|form| self.enter(index, form, Case::Counts));
+                let likely = |form: &Encoded| form.steps.depth() == 1 || form.steps.is_base64_twice();
+                forms(&spelling, DEPTH)
+                    .into_iter()
+                    .filter(likely)
+                    .for_each(|form| self.enter(index, form, Case::Counts));
             }
         } else {
             forms(core, DEPTH).into_iter().for_each(|form| self.enter(index, form, Case::Counts));

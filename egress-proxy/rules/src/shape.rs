@@ -38,6 +38,8 @@ pub struct Shape {
     pub lead: List<ByteSet>,
     /// Bytes that would make the match longer than the format allows.
     pub tail: Option<ByteSet>,
+    /// A byte without which there is no match, and which is in none of the keywords.
+    pub needs: Option<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,14 +67,14 @@ impl ByteSet {
 /// An expression that would need too much memory.
 #[derive(Debug, thiserror::Error)]
 #[error("the regular expression cannot be used: it needs more than {} MiB when compiled", LARGEST >> 20)]
-pub struct TooLarge(#[from] regex_automata::nfa::thompson::BuildError);
+pub struct TooLarge;
 
 impl Shape {
     /// # Errors
     /// The expression is too large to be compiled.
     pub fn of(hir: &Hir, keywords: &[Keyword], closed: Closed) -> Result<Shape, TooLarge> {
         let config = NFA::config().which_captures(WhichCaptures::All).nfa_size_limit(Some(LARGEST));
-        let nfa = NFA::compiler().configure(config).build_from_hir(hir)?;
+        let nfa = NFA::compiler().configure(config).build_from_hir(hir).map_err(|_| TooLarge)?;
         let start = match begins_with_keyword(hir, keywords) {
             true => Start::AtKeyword,
             false => Start::Around,
@@ -88,6 +90,7 @@ impl Shape {
                 Closed::ByItsAlphabet => last_class(hir),
                 Closed::AsWritten => None,
             },
+            needs: needed(hir).filter(|byte| keywords.iter().all(|keyword| !keyword.text.contains(byte))),
         })
     }
 
@@ -109,6 +112,18 @@ impl Shape {
 pub enum Closed {
     ByItsAlphabet,
     AsWritten,
+}
+
+/// A sign that every match holds, if there is one that text seldom does.
+fn needed(hir: &Hir) -> Option<u8> {
+    const SELDOM: &[u8] = b"@~|^";
+    match hir.kind() {
+        HirKind::Literal(literal) => literal.0.iter().copied().find(|byte| SELDOM.contains(byte)),
+        HirKind::Capture(capture) => needed(&capture.sub),
+        HirKind::Concat(parts) => parts.iter().find_map(needed),
+        HirKind::Repetition(repetition) if repetition.min > 0 => needed(&repetition.sub),
+        _ => None,
+    }
 }
 
 /// As far as every match is sure to reach.
@@ -281,6 +296,12 @@ fn last_class(hir: &Hir) -> Option<ByteSet> {
     match hir.kind() {
         HirKind::Concat(parts) => last_class(parts.last()?),
         HirKind::Capture(capture) => last_class(&capture.sub),
+        HirKind::Alternation(ways) => {
+            // What each of them could go on with.
+            let common =
+                |one: ByteSet, other: ByteSet| ByteSet(std::array::from_fn(|word| one.0[word] & other.0[word]));
+            ways.iter().map(last_class).reduce(|one, other| Some(common(one?, other?)))?
+        }
         HirKind::Repetition(repetition) if repetition.greedy => last_class(&repetition.sub),
         HirKind::Class(class) => {
             let mut members = ByteSet::default();

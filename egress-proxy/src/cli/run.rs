@@ -234,7 +234,7 @@ fn defaults(args: &RunArgs) -> Defaults {
         ScanModeArg::Record => ScanMode::Record,
         ScanModeArg::Off => ScanMode::Off,
     };
-    Defaults { inspect, scan }
+    Defaults { inspect, scan, answers: args.answers.scan_answers }
 }
 
 fn authority(args: &RunArgs, given: &StdinDocument) -> anyhow::Result<CertificateAuthority> {

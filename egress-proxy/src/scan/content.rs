@@ -8,6 +8,7 @@ use http::HeaderMap;
 use super::{
     Exemptions, Finding, Place, Scanner,
     coding::{Codings, Unreadable},
+    finding::UNREADABLE,
     tape::{Stop, Tape},
 };
 
@@ -15,8 +16,6 @@ use super::{
 const STEP: usize = 1024;
 /// So many bytes tell whether a content is compressed although no field says so.
 const MAGIC: u64 = 4;
-/// The rule of contents that cannot be judged.
-const UNREADABLE: &str = "unreadable-content";
 
 /// The scan of one content. Gives every byte back in order, none before it is judged, and holds back at most
 /// [`super::HOLD_BACK`] of them (and of a coded content what its coding needs to unfold them).

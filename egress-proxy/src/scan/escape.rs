@@ -34,8 +34,16 @@ impl Escape {
     }
 
     /// Appends `text` with its escapes undone.
-    pub(super) fn undo(self, mut text: &[u8], into: &mut Vec<u8>) {
+    pub(super) fn undo(self, text: &[u8], into: &mut Vec<u8>) {
+        self.undo_until(usize::MAX, text, into);
+    }
+
+    /// The same, as far as is needed to have so many bytes.
+    pub(super) fn undo_until(self, enough: usize, mut text: &[u8], into: &mut Vec<u8>) {
         while let Some(at) = memchr(self.mark(), text) {
+            if into.len() >= enough {
+                return;
+            }
             into.extend_from_slice(&text[..at]);
             text = &text[at..];
             let length = match self {
@@ -48,7 +56,7 @@ impl Escape {
             }
             text = &text[kept..];
         }
-        into.extend_from_slice(text);
+        into.extend_from_slice(&text[..text.len().min(enough.saturating_sub(into.len()))]);
     }
 
     /// The character that an escape at the begin of `text` stands for, if it is one that keywords are made of or one

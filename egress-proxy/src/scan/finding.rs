@@ -48,7 +48,25 @@ pub enum Layer {
     Utf16,
 }
 
+/// The rule of contents that cannot be judged.
+pub(super) const UNREADABLE: &str = "unreadable-content";
+
 impl Finding {
+    /// What whoever sent it can do.
+    pub fn remedy(&self) -> String {
+        match self.rule.as_str() {
+            UNREADABLE => "Send it as it is, or coded with gzip, deflate, br or zstd alone; else ask the operator for \
+                           `scan: off` on this route."
+                .to_owned(),
+            rule if rule.starts_with("credential/") => {
+                "Take it out of the request: the proxy adds it where it belongs.".to_owned()
+            }
+            rule => format!(
+                "Take it out of the request; if it is no secret, ask the operator for `scan_except: [{rule}]` on this route."
+            ),
+        }
+    }
+
     /// The way to it: `content > json > base64`.
     pub fn chain(&self) -> String {
         let mut chain = self.place.part().to_owned();

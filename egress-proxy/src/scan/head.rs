@@ -1,11 +1,37 @@
 //! Heads and trailers: short texts that are wholly there.
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{Exemptions, Finding, Place, Rule, Scanner, search::Match};
 
 /// Formats that are written in capitals are longer than this.
 const SHORTEST: usize = 16;
+/// Stands between parts; whatever is found across one is looked for again in each part.
+const BETWEEN: u8 = b'\n';
+
+/// The parts of a head in one row, so that one pass tells which of them need to be looked at.
+struct Row<'h> {
+    text: Vec<u8>,
+    parts: Vec<(usize, Part<'h>)>,
+}
+
+/// Something that a client wrote.
+#[derive(Clone, Copy)]
+enum Part<'h> {
+    Method(&'h Method),
+    Authority(&'h str),
+    /// Path and query as one text, so that nothing hides across the question mark.
+    Target(&'h str),
+    /// With what to call its place.
+    Name(&'h HeaderName, Section),
+    Value(&'h HeaderName, &'h HeaderValue, Section),
+}
+
+#[derive(Clone, Copy)]
+enum Section {
+    Head,
+    Trailers,
+}
 
 impl Scanner {
     /// Judges everything in a request's head that the client wrote: method, authority, path and query (as sent and
@@ -18,36 +44,67 @@ impl Scanner {
         fields: &HeaderMap,
         except: &Exemptions,
     ) -> Result<(), Finding> {
-        self.text(method.as_str().as_bytes(), except, || Place::Method)?;
-        self.lowered(authority, except, || Place::Authority)?;
-        // As one text, so that nothing hides across the question mark; the place is told apart afterwards.
-        let query = path_and_query.find('?').unwrap_or(path_and_query.len());
-        if let Some(found) = self.search(path_and_query.as_bytes(), except) {
+        let mut row = Row::with_room_for(fields);
+        row.add(Part::Method(method));
+        row.add(Part::Authority(authority));
+        row.add(Part::Target(path_and_query));
+        row.add_fields(fields, Section::Head);
+        self.row(&row, except)
+    }
+
+    /// Judges the fields of an answer.
+    pub fn answer_fields(&self, fields: &HeaderMap, except: &Exemptions) -> Result<(), Finding> {
+        let mut row = Row::with_room_for(fields);
+        row.add_fields(fields, Section::Head);
+        self.row(&row, except)
+    }
+
+    /// Judges trailers.
+    pub fn trailers(&self, fields: &HeaderMap, except: &Exemptions) -> Result<(), Finding> {
+        let mut row = Row::with_room_for(fields);
+        row.add_fields(fields, Section::Trailers);
+        self.row(&row, except)
+    }
+
+    /// Looks at the parts in which there may be something, in their order.
+    fn row(&self, row: &Row<'_>, except: &Exemptions) -> Result<(), Finding> {
+        let mut places = Vec::new();
+        self.candidates(&row.text, |at| places.push(at));
+        places.sort_unstable();
+        let mut judged = 0;
+        for at in places {
+            let part = row.parts.partition_point(|(start, _)| *start <= at);
+            if part > judged {
+                judged = part;
+                self.part(row.parts[part - 1].1, except)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn part(&self, part: Part<'_>, except: &Exemptions) -> Result<(), Finding> {
+        match part {
+            Part::Method(method) => self.text(method.as_str().as_bytes(), except, || Place::Method),
+            Part::Authority(authority) => self.lowered(authority, except, || Place::Authority),
+            Part::Target(target) => self.target(target, except),
+            Part::Name(name, Section::Head) => self.lowered(name.as_str(), except, || Place::FieldName),
+            Part::Name(name, Section::Trailers) => self.lowered(name.as_str(), except, || Place::TrailerName),
+            Part::Value(name, value, section) => self.text(value.as_bytes(), except, || match section {
+                Section::Head => Place::Field(name.clone()),
+                Section::Trailers => Place::Trailer(name.clone()),
+            }),
+        }
+    }
+
+    fn target(&self, target: &str, except: &Exemptions) -> Result<(), Finding> {
+        let query = target.find('?').unwrap_or(target.len());
+        if let Some(found) = self.search(target.as_bytes(), except) {
             let place = if found.at > query { Place::Query } else { Place::Path };
             return Err(self.finding(found, place));
         }
         // A slash that is escaped belongs to a segment, a plain one ends it.
-        for segment in path_and_query[..query].split('/').filter(|segment| segment.contains('%')) {
+        for segment in target[..query].split('/').filter(|segment| segment.contains('%')) {
             self.text(segment.as_bytes(), except, || Place::Path)?;
-        }
-        self.fields(fields, except, || Place::FieldName, Place::Field)
-    }
-
-    /// Judges the trailers of a request.
-    pub fn trailers(&self, fields: &HeaderMap, except: &Exemptions) -> Result<(), Finding> {
-        self.fields(fields, except, || Place::TrailerName, Place::Trailer)
-    }
-
-    fn fields(
-        &self,
-        fields: &HeaderMap,
-        except: &Exemptions,
-        in_name: fn() -> Place,
-        in_value: fn(http::HeaderName) -> Place,
-    ) -> Result<(), Finding> {
-        for (name, value) in fields {
-            self.lowered(name.as_str(), except, in_name)?;
-            self.text(value.as_bytes(), except, || in_value(name.clone()))?;
         }
         Ok(())
     }
@@ -74,4 +131,58 @@ impl Scanner {
         let text = |part: fn(&Rule) -> &str| rule.map(part).unwrap_or_default().to_owned();
         Finding { rule: text(Rule::id), description: text(Rule::description), place, layers: found.layers }
     }
+}
+
+impl<'h> Row<'h> {
+    fn with_room_for(fields: &HeaderMap) -> Row<'h> {
+        Row { text: Vec::with_capacity(1024), parts: Vec::with_capacity(4 + 2 * fields.len()) }
+    }
+
+    fn add_fields(&mut self, fields: &'h HeaderMap, section: Section) {
+        for (name, value) in fields {
+            if !is_common(name.as_str()) {
+                self.add(Part::Name(name, section));
+            }
+            self.add(Part::Value(name, value, section));
+        }
+    }
+
+    fn add(&mut self, part: Part<'h>) {
+        self.parts.push((self.text.len(), part));
+        let text = match part {
+            Part::Method(method) => method.as_str().as_bytes(),
+            Part::Authority(text) | Part::Target(text) => text.as_bytes(),
+            Part::Name(name, _) => name.as_str().as_bytes(),
+            Part::Value(_, value, _) => value.as_bytes(),
+        };
+        self.text.extend_from_slice(text);
+        self.text.push(BETWEEN);
+        if matches!(part, Part::Authority(_) | Part::Name(..)) && text.len() >= SHORTEST {
+            self.text.extend(text.iter().map(u8::to_ascii_uppercase));
+            self.text.push(BETWEEN);
+        }
+    }
+}
+
+/// Names that are nobody's secret.
+fn is_common(name: &str) -> bool {
+    matches!(
+        name,
+        "accept"
+            | "accept-encoding"
+            | "accept-language"
+            | "authorization"
+            | "cache-control"
+            | "content-encoding"
+            | "content-length"
+            | "content-type"
+            | "cookie"
+            | "host"
+            | "if-modified-since"
+            | "if-none-match"
+            | "origin"
+            | "range"
+            | "referer"
+            | "user-agent"
+    )
 }

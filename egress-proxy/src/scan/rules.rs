@@ -10,7 +10,7 @@ pub(super) mod structure;
 
 use std::{borrow::Cow, ops::Range};
 
-use scan_rules::{Allowlist, Case, Condition, Definition, Keyword, Start, Structure, Target};
+use scan_rules::{Allowlist, Case, Condition, Definition, Keyword, Shape, Start, Structure, Target};
 
 pub(super) use self::shipped::{anchors as shipped_anchors, patterns as shipped_patterns, rules as shipped_rules};
 use self::{expression::Machine, structure::holds};
@@ -21,6 +21,8 @@ use self::{expression::Machine, structure::holds};
 pub struct Rule {
     definition: Cow<'static, Definition>,
     matcher: Matcher,
+    /// How much its keywords say.
+    certainty: Certainty,
     /// Of each allowlist's expressions.
     allowed: Vec<Vec<Machine>>,
 }
@@ -33,6 +35,13 @@ enum Matcher {
     SeedPhrase,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Certainty {
+    /// Three letters, or few different ones, and a run of any others: a match amid a longer text means nothing.
+    Faint,
+    Fair,
+}
+
 impl Rule {
     pub(super) fn of(definition: Cow<'static, Definition>) -> Rule {
         let matcher = match definition.expression {
@@ -41,7 +50,13 @@ impl Rule {
         };
         let machines = |list: &Allowlist| list.expressions.iter().map(|_| Machine::default()).collect();
         let allowed = definition.allowlists.iter().map(machines).collect();
-        Rule { definition, matcher, allowed }
+        let faint = |definition: &Definition| definition.keywords.iter().any(|keyword| is_faint(&keyword.text));
+        let certainty = match &definition {
+            // A rule that its author believes in must work.
+            Cow::Borrowed(shipped) if faint(shipped) => Certainty::Faint,
+            _ => Certainty::Fair,
+        };
+        Rule { definition, matcher, certainty, allowed }
     }
 
     /// A rule that finds one value.
@@ -58,7 +73,12 @@ impl Rule {
             allowlists: Cow::Borrowed(&[]),
         };
         let value = Keyword { text: value.into_vec().into(), case: Case::Counts, completions: Vec::new() };
-        Rule { definition: Cow::Owned(definition), matcher: Matcher::Exact(value), allowed: Vec::new() }
+        Rule {
+            definition: Cow::Owned(definition),
+            matcher: Matcher::Exact(value),
+            certainty: Certainty::Fair,
+            allowed: Vec::new(),
+        }
     }
 
     /// Its name, as in findings and exemptions.
@@ -132,10 +152,14 @@ impl Rule {
             Matcher::Expression(machine) => machine,
         };
         let expression = self.definition.expression.as_ref()?;
-        let start = expression.shape.start;
+        let Shape { start, longest, needs, .. } = expression.shape;
+        let past = text.len().min(keyword.saturating_add(longest));
+        if needs.is_some_and(|byte| memchr::memchr(byte, &text[keyword.saturating_sub(longest)..past]).is_none()) {
+            return None;
+        }
         let mut from = match start {
             Start::AtKeyword => keyword,
-            Start::Around => keyword.saturating_sub(expression.shape.longest),
+            Start::Around => keyword.saturating_sub(longest),
         };
         loop {
             let (whole, secret) = machine.next(expression, text, from)?;
@@ -160,10 +184,17 @@ impl Rule {
         if self.definition.check.is_some_and(|check| !holds(check, value)) {
             return false;
         }
+        if self.certainty == Certainty::Faint && placeholder::is_in_base64(text, whole) {
+            return false;
+        }
         let mut lists = self.definition.allowlists.iter().zip(&self.allowed);
         !placeholder::is_placeholder(value)
             && !lists.any(|(list, machines)| allows(list, machines, text, whole, secret))
     }
+}
+
+fn is_faint(keyword: &[u8]) -> bool {
+    keyword.len() < 4 || (keyword.len() == 4 && keyword[1..].iter().all(|byte| *byte == keyword[1]))
 }
 
 fn allows(list: &Allowlist, machines: &[Machine], text: &[u8], whole: &Range<usize>, secret: &Range<usize>) -> bool {

@@ -12,7 +12,7 @@ use super::{
 /// How far before a keyword a rule may look.
 pub(super) const BEFORE: usize = 512;
 /// So many bytes from a keyword on tell whether it is worth to look closer.
-const GLANCE: usize = 48;
+const GLANCE: usize = 28;
 /// So many bytes from its begin on are all that a glance at a hit may read.
 pub(super) const GLIMPSE: usize = 4 * GLANCE + 16;
 /// How far before a keyword escapes are undone.
@@ -57,6 +57,20 @@ impl Scanner {
         self.search_part(text, text.len(), except, Trail::EMPTY)
     }
 
+    /// The places of a text at which anything might be found; where there are none, [`Scanner::search`] finds nothing.
+    pub(super) fn candidates(&self, text: &[u8], mut found: impl FnMut(usize)) {
+        self.patterns.sweep(text, 0, text.len(), |hit| found(hit.at));
+        for escape in Escape::ALL {
+            memchr::memchr_iter(escape.mark(), text).for_each(&mut found);
+        }
+        if self.seeds.is_some() {
+            (0..text.len())
+                .step_by(seed::STRIDE as usize)
+                .filter(|at| seed::may_be_in_phrase(text, *at))
+                .for_each(&mut found);
+        }
+    }
+
     /// Searches around an escape that may hide a part of a keyword: only what begins before `upto`; the rest of `text`
     /// is there to be read.
     pub(super) fn search_escaped(
@@ -71,7 +85,7 @@ impl Scanner {
 
     fn search_part(&self, text: &[u8], upto: usize, except: &Exemptions, trail: Trail) -> Option<Match> {
         let mut hits = Vec::new();
-        self.patterns.sweep(text, 0, upto, |hit| hits.push(hit));
+        self.patterns.sweep(text, 0, upto, |hit| hits.extend((hit.pattern != Hit::ESCAPE).then_some(hit)));
         hits.sort_unstable();
         for hit in hits {
             if let Some(found) = self.examine_with(text, hit, except, trail) {
@@ -143,11 +157,11 @@ impl Look<'_> {
     fn glance(&self, text: &[u8], at: usize, steps: Steps) -> bool {
         let Some((step, rest)) = steps.split_first() else { return self.may_begin(text, at) };
         // An escape within the encoded text is for the closer look.
-        let near = &text[at..text.len().min(at + 2 * GLANCE)];
+        let near = &text[at..text.len().min(at + 4 * GLANCE)];
         if Escape::ALL.into_iter().any(|escape| memchr::memchr(escape.mark(), near).is_some()) {
             return true;
         }
-        let room = if rest.len() == 0 { GLANCE } else { 2 * GLANCE };
+        let room = if rest.depth() == 0 { GLANCE } else { 2 * GLANCE };
         let left = 4 * self.scanner.anchors[self.keyword].core + 8;
         undo(step, text, at, left, room).is_some_and(|(plain, at)| self.glance(&plain, at, rest))
     }
@@ -177,17 +191,19 @@ impl Look<'_> {
                 undo(step, text, at, LEFT, usize::MAX).and_then(|(plain, at)| self.at(&plain, at, rest, deeper))
             }
         };
-        if found.is_some() || trail.spare() <= steps.len() {
+        if found.is_some() || trail.spare() <= steps.depth() {
             return found;
         }
+        // As far as the rules read, where nothing else is to be undone.
+        let enough = if steps.depth() == 0 { self.scanner.anchors[self.keyword].longest } else { text.len() };
         Escape::ALL.into_iter().find_map(|escape| {
             let start = at.saturating_sub(ESCAPED_BEFORE);
             memchr::memchr(escape.mark(), &text[start..])?;
-            let mut plain = Vec::with_capacity(text.len() - start);
+            let mut plain = Vec::with_capacity((at - start + enough).min(text.len() - start));
             escape.undo(&text[start..at], &mut plain);
             let there = plain.len();
-            escape.undo(&text[at..], &mut plain);
-            if plain.len() == text.len() - start {
+            escape.undo_until(there + enough, &text[at..], &mut plain);
+            if plain[..] == text[start..][..plain.len()] {
                 return None;
             }
             self.at(&plain, there, steps, trail.and(escape.layer())?)

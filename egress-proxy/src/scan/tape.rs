@@ -22,6 +22,9 @@ const SLICE: usize = 32 * 1024;
 const LAG: usize = LONGEST + 8;
 /// A stretch with escapes that may hide keywords is unescaped this far at a time.
 const ESCAPED: usize = 1536;
+/// The kinds of escapes, by their places in [`Escape::ALL`].
+const JSON: usize = 0;
+const PERCENT: usize = 1;
 /// The longest stretch that is kept before the place that waits first.
 const KEPT: usize = BEFORE + LAG;
 
@@ -103,7 +106,19 @@ impl Tape {
         let (from, base) = (self.swept, self.base);
         let mut fresh = Vec::new();
         let held = &self.held;
+        let covered = &mut self.covered;
+        let mut escape_at = |offset: usize, kind: usize, fresh: &mut Vec<Waiting>| {
+            let at = base + offset as u64;
+            if at >= covered[kind] && Escape::ALL[kind].hides_keyword(&held[offset..]) {
+                covered[kind] = at + ESCAPED as u64;
+                let due = at + (HOLD_BACK - LAG) as u64;
+                fresh.push(Waiting { at, due, what: Candidate::Escapes { kind } });
+            }
+        };
         scanner.patterns.sweep(held, from, to, |hit: Hit| {
+            if hit.pattern == Hit::ESCAPE {
+                return escape_at(hit.at, JSON, &mut fresh);
+            }
             // Most places are none at a glance, and need not wait for one.
             let is_there = rest == Rest::None || hit.at + GLIMPSE <= held.len();
             if is_there && !scanner.is_worth_a_look(held, hit, except) {
@@ -113,15 +128,8 @@ impl Tape {
             let due = at + scanner.reach(hit) as u64;
             fresh.push(Waiting { at, due, what: Candidate::Keyword { pattern: hit.pattern } });
         });
-        for (kind, escape) in Escape::ALL.into_iter().enumerate() {
-            for offset in memchr::memchr_iter(escape.mark(), &self.held[from..to]) {
-                let at = base + (from + offset) as u64;
-                if at >= self.covered[kind] && escape.hides_keyword(&self.held[from + offset..]) {
-                    self.covered[kind] = at + ESCAPED as u64;
-                    let due = at + (HOLD_BACK - LAG) as u64;
-                    fresh.push(Waiting { at, due, what: Candidate::Escapes { kind } });
-                }
-            }
+        for offset in memchr::memchr_iter(Escape::Percent.mark(), &held[from..to]) {
+            escape_at(from + offset, PERCENT, &mut fresh);
         }
         if scanner.seeds.is_some() {
             let mut at = (base + from as u64).next_multiple_of(seed::STRIDE);

@@ -59,7 +59,7 @@ impl Machine {
 fn compile(text: &str) -> Option<meta::Regex> {
     let hir = parse(text).ok()?;
     let config =
-        meta::Config::new().utf8_empty(false).auto_prefilter(false).hybrid(false).onepass_size_limit(Some(64 << 10));
+        meta::Config::new().utf8_empty(false).auto_prefilter(false).hybrid(false).onepass_size_limit(Some(16 << 10));
     meta::Builder::new().configure(config).build_from_hir(&hir).ok()
 }
 

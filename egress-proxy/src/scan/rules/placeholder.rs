@@ -1,7 +1,9 @@
 //! Values that have a secret's form and are none: documented examples, redactions, things to be filled in.
 
+use std::ops::Range;
+
 /// Words that no random value holds and that every documentation uses.
-const WORDS: [&str; 16] = [
+const WORDS: [&str; 17] = [
     "example",
     "placeholder",
     "changeme",
@@ -11,6 +13,7 @@ const WORDS: [&str; 16] = [
     "your-",
     "yourtoken",
     "yourkey",
+    "deadbeef",
     "dummy",
     "insert_",
     "replace_",
@@ -34,6 +37,30 @@ pub(super) fn is_placeholder(value: &[u8]) -> bool {
     WORDS.into_iter().any(holds)
         || DOCUMENTED.iter().any(|known| memchr::memmem::find(value, known.as_bytes()).is_some())
         || is_monotonous(&lower)
+}
+
+/// Whether a match stands in the middle of a longer base64 text, such as an image: there is every sequence of three
+/// letters, and whatever follows them looks like a token.
+pub(super) fn is_in_base64(text: &[u8], whole: &Range<usize>) -> bool {
+    const NEAR: usize = 64;
+    const LONG: usize = 40;
+    let is_sign = |byte: Option<&u8>| matches!(byte, Some(b'+' | b'/'));
+    let goes_on = is_sign(text.get(whole.end)) || text.get(whole.end) == Some(&b'=');
+    let comes_from = whole.start.checked_sub(1).is_some_and(|before| is_sign(text.get(before)));
+    if !goes_on || !comes_from {
+        return false;
+    }
+    let run = |bytes: &mut dyn Iterator<Item = &u8>| {
+        let run: Vec<u8> = bytes.take(NEAR).copied().take_while(|byte| is_base64(*byte)).collect();
+        let has = |kind: fn(&u8) -> bool| run.iter().any(kind);
+        let mixed = has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit);
+        run.len() >= LONG && (mixed || run.contains(&b'+'))
+    };
+    run(&mut text[..whole.start].iter().rev()) || run(&mut text[whole.end..].iter())
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')
 }
 
 /// One character again and again, or the keyboard's own order: no generator makes these.

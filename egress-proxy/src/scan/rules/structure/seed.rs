@@ -51,8 +51,9 @@ fn hash(word: &[u8]) -> usize {
 
 /// Whether the word at a place and the one after it may be on the list: cheap, and wrong once in a while.
 pub(in crate::scan) fn may_be_in_phrase(text: &[u8], at: usize) -> bool {
-    let sample = text.get(at..at + SAMPLE).is_some_and(|sample| sample.iter().all(|byte| OF_PHRASES[usize::from(*byte)]));
-    if !sample {
+    // All of the sample, without a branch for each byte: which one it is cannot be guessed.
+    let of_phrase = |sample: &[u8]| sample.iter().fold(true, |all, byte| all & OF_PHRASES[usize::from(*byte)]);
+    if !text.get(at..at + SAMPLE).is_some_and(of_phrase) {
         return false;
     }
     let Some(first) = word_at(text, at) else { return false };
