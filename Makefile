@@ -58,7 +58,7 @@ clean-images:
 
 # The built-in scan against gitleaks (`go install github.com/zricethezav/gitleaks/v8@latest`), over the same material.
 bench-scan:
-	@scripts/bench-scan
+	@scripts/bench-scan --write benches/results/$$(date -u +%F)-scan.md
 
 # Every parser of client bytes against changed inputs, for FUZZ_SECONDS (20) each.
 fuzz:

@@ -45,7 +45,7 @@ async fn answers_are_not_scanned_unless_it_is_asked_for_nor_where_a_route_turns_
 async fn a_long_answer_passes_whole_whatever_is_found_in_it() {
     let mut stage = stage("").await;
     let content = format!("{}{AWS_KEY}{}", "all work and no play ".repeat(4000), " makes a dull boy".repeat(4000));
-    let answer = stage.client().send(post(&stage.url("/upload"), content.clone())).await;
+    let answer = stage.client().send(post(&stage.url("/echo"), content.clone())).await;
     assert!(answer.text().contains(&content), "an answer of {} bytes", answer.text().len());
     let record = stage.proxy.exchange().await;
     assert_eq!(record["answer_findings"].as_array().map(Vec::len), Some(1), "{record}");

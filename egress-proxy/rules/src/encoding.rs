@@ -43,20 +43,23 @@ impl Steps {
         matches!(self.0, [Some(Step::Base64 { .. }), Some(Step::Base64 { .. })])
     }
 
-    /// The same in a byte each.
-    pub(super) fn to_bytes(self) -> [u8; DEPTH] {
-        self.0.map(|step| match step {
-            None => 0,
-            Some(Step::Base64 { phase }) => 1 + phase as u8,
-            Some(Step::Hex) => 4,
-            Some(Step::Utf16 { low_first: Endian::Little }) => 5,
-            Some(Step::Utf16 { low_first: Endian::Big }) => 6,
+    /// The same in a byte, half of it for each.
+    pub(super) fn to_byte(self) -> u8 {
+        self.0.iter().rev().fold(0, |byte, step| {
+            let step = match *step {
+                None => 0,
+                Some(Step::Base64 { phase }) => 1 + phase as u8,
+                Some(Step::Hex) => 4,
+                Some(Step::Utf16 { low_first: Endian::Little }) => 5,
+                Some(Step::Utf16 { low_first: Endian::Big }) => 6,
+            };
+            byte << 4 | step
         })
     }
 
-    pub(super) fn from_bytes(bytes: [u8; DEPTH]) -> Steps {
-        Steps(bytes.map(|byte| match byte {
-            1..=3 => Some(Step::Base64 { phase: usize::from(byte - 1) }),
+    pub(super) fn from_byte(byte: u8) -> Steps {
+        Steps([byte & 15, byte >> 4].map(|step| match step {
+            1..=3 => Some(Step::Base64 { phase: usize::from(step - 1) }),
             4 => Some(Step::Hex),
             5 => Some(Step::Utf16 { low_first: Endian::Little }),
             6 => Some(Step::Utf16 { low_first: Endian::Big }),
@@ -76,7 +79,7 @@ impl Steps {
 }
 
 /// Longest stretch of a pattern that is looked for; the rest is the rule's business.
-pub const LONGEST: usize = 24;
+pub const LONGEST: usize = 16;
 
 /// A keyword in one form: the bytes that are sure to stand there, and what hides it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

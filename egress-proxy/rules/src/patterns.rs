@@ -89,8 +89,10 @@ impl Entry {
     }
 }
 
-/// A pattern in 32 bytes.
-const RECORD: usize = LONGEST + 8;
+/// A pattern: its bytes, their number and whether case counts, what is to be undone, whose keyword it is.
+const RECORD: usize = LONGEST + 5;
+/// Beside the number of bytes: case is ignored.
+const FOLD: u8 = 0x80;
 
 #[derive(Clone, Copy)]
 struct Record<'a>(&'a [u8]);
@@ -100,34 +102,33 @@ impl Record<'_> {
         let mut record = [0; RECORD];
         let bytes = pattern.form.bytes();
         record[..bytes.len()].copy_from_slice(bytes);
-        record[LONGEST] = bytes.len() as u8;
-        record[LONGEST + 1] = u8::from(pattern.case == Case::Ignored);
-        record[LONGEST + 2..LONGEST + 2 + DEPTH].copy_from_slice(&pattern.form.steps.to_bytes());
-        record[RECORD - 4..].copy_from_slice(&pattern.keyword.to_le_bytes());
+        record[LONGEST] = bytes.len() as u8 | if pattern.case == Case::Ignored { FOLD } else { 0 };
+        record[LONGEST + 1] = pattern.form.steps.to_byte();
+        record[LONGEST + 2..].copy_from_slice(&pattern.keyword.to_le_bytes()[..3]);
         record
     }
 
     #[inline(always)]
     fn bytes(&self) -> &[u8] {
-        &self.0[..usize::from(self.0[LONGEST])]
+        &self.0[..usize::from(self.0[LONGEST] & !FOLD)]
     }
 
     /// Most differ within a few bytes, so that a call to compare them all would cost more.
     #[inline(always)]
     fn stands_in(&self, there: &[u8]) -> bool {
         let mut pairs = self.bytes().iter().zip(there);
-        match self.0[LONGEST + 1] {
+        match self.0[LONGEST] & FOLD {
             0 => pairs.all(|(byte, there)| byte == there),
             _ => pairs.all(|(byte, there)| byte.eq_ignore_ascii_case(there)),
         }
     }
 
     fn steps(&self) -> Steps {
-        Steps::from_bytes([self.0[LONGEST + 2], self.0[LONGEST + 3]])
+        Steps::from_byte(self.0[LONGEST + 1])
     }
 
     fn keyword(&self) -> u32 {
-        self.0[RECORD - 4..].iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
+        self.0[LONGEST + 2..].iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
     }
 }
 

@@ -10,7 +10,7 @@ pub(super) mod structure;
 
 use std::{borrow::Cow, ops::Range};
 
-use scan_rules::{Allowlist, Case, Condition, Definition, Keyword, Shape, Start, Structure, Target};
+use scan_rules::{Allowlist, Case, Condition, Definition, Expression, Keyword, Shape, Start, Structure, Target};
 
 pub(super) use self::shipped::{anchors as shipped_anchors, patterns as shipped_patterns, rules as shipped_rules};
 use self::{expression::Machine, structure::holds};
@@ -139,6 +139,19 @@ impl Rule {
     /// Whether a match may begin at a place, by its first bytes: `false` is certain, whatever escapes may follow.
     pub(super) fn may_begin(&self, text: &[u8], keyword: usize) -> bool {
         self.definition.expression.as_ref().is_none_or(|expression| expression.shape.may_stand(text, keyword))
+    }
+
+    /// Whether a sign that every match holds is missing all around a place, and nothing can hide it: `true` is certain.
+    pub(super) fn lacks_sign(&self, text: &[u8], keyword: usize) -> bool {
+        let Some(Expression { shape: Shape { longest, needs: Some(sign), .. }, .. }) = self.definition.expression
+        else {
+            return false;
+        };
+        // Short escapes double what they stand for, and only the others stand for a sign.
+        let far = 2 * longest;
+        let Some(near) = text.get(keyword.saturating_sub(far)..keyword + far) else { return false };
+        let hides = |at: usize| matches!(near.get(at + 1), None | Some(b'u' | b'U' | b'x' | b'X'));
+        memchr::memchr2(sign, b'%', near).is_none() && !memchr::memchr_iter(b'\\', near).any(hides)
     }
 
     /// The secret that stands in `text` where a keyword was found, if there is one that is worth a refusal.

@@ -119,9 +119,9 @@ impl Scanner {
 
     /// Whether the rules need to be asked at a hit: a quick answer for most.
     pub(super) fn is_worth_a_look(&self, text: &[u8], hit: Hit, except: &Exemptions) -> bool {
-        let start = hit.at.saturating_sub(BEFORE);
-        let end = text.len().min(hit.at + GLIMPSE);
         let look = Look { scanner: self, keyword: self.patterns.keyword(hit), except };
+        let start = hit.at.saturating_sub(BEFORE);
+        let end = text.len().min(hit.at + GLIMPSE.max(2 * self.anchors[look.keyword].longest));
         look.glance(&text[start..end], hit.at - start, self.patterns.steps(hit))
     }
 
@@ -179,7 +179,7 @@ impl Look<'_> {
             Case::Counts => *before == keyword.text[..anchor.core],
             Case::Ignored => before.eq_ignore_ascii_case(&keyword.text[..anchor.core]),
         };
-        same && self.asked(anchor).any(|(_, rule)| rule.may_begin(text, start))
+        same && self.asked(anchor).any(|(_, rule)| rule.may_begin(text, start) && !rule.lacks_sign(text, start))
     }
 
     /// `at` is where the keyword stands in `text`, or the pattern that hides it under `steps`.
