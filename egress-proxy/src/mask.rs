@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use crate::{
     credentials::Credential,
+    grpc::{self, Borders},
     scan::coding::{Codings, Unreadable},
 };
 
@@ -24,6 +25,8 @@ pub struct Mask {
     finders: Arc<[Finder<'static>]>,
     held: Bytes,
     beside: Option<Beside>,
+    /// Of an answer that is a stream of messages: nothing is held back over the end of one.
+    borders: Option<Borders>,
 }
 
 /// A coded answer's decoder, and the end of what it gave last.
@@ -34,7 +37,14 @@ struct Beside {
 
 impl Mask {
     pub fn new(credential: &Credential) -> Self {
-        Self { finders: credential.finders().clone(), held: Bytes::new(), beside: None }
+        Self { finders: credential.finders().clone(), held: Bytes::new(), beside: None, borders: None }
+    }
+
+    /// For tests: these values.
+    #[cfg(test)]
+    pub fn of(values: &[&str]) -> Self {
+        let finders = values.iter().map(|value| Finder::new(value.as_bytes()).into_owned()).collect();
+        Self { finders, held: Bytes::new(), beside: None, borders: None }
     }
 
     /// Learns from an answer's fields how its content is coded.
@@ -44,6 +54,7 @@ impl Mask {
     pub fn expect(&mut self, fields: &HeaderMap) -> Result<(), EchoError> {
         let codings = Codings::of(fields)?;
         self.beside = (!codings.is_plain()).then(|| Beside { codings, tail: Vec::new() });
+        self.borders = grpc::is_stream(fields).then(Borders::default);
         Ok(())
     }
 
@@ -78,6 +89,21 @@ impl Mask {
             }
             return Ok((chunk, 0));
         }
+        let Some(mut borders) = self.borders.take() else { return Ok(self.plain(chunk)) };
+        let (mut chunk, mut out, mut masked) = (chunk, BytesMut::new(), 0);
+        while let Some(part) = borders.cut(&mut chunk) {
+            let (bytes, count) = self.plain(part.bytes);
+            out.extend_from_slice(&bytes);
+            masked += count;
+            if part.ends {
+                out.extend_from_slice(&self.finish());
+            }
+        }
+        self.borders = Some(borders);
+        Ok((out.freeze(), masked))
+    }
+
+    fn plain(&mut self, chunk: Bytes) -> (Bytes, usize) {
         let joined = if self.held.is_empty() { chunk } else { [self.held.as_ref(), &chunk].concat().into() };
         self.held = Bytes::new();
         let hit = self.finders.iter().any(|finder| finder.find(&joined).is_some());
@@ -90,7 +116,7 @@ impl Mask {
         };
         let tail = self.finders.iter().map(|finder| open_tail(&bytes, finder.needle())).max().unwrap_or_default();
         self.held = bytes.split_off(bytes.len() - tail);
-        Ok((bytes, masked))
+        (bytes, masked)
     }
 
     /// What was held back, once the content has ended.
@@ -101,6 +127,9 @@ impl Mask {
     /// The same, to be looked at.
     pub fn rest(&self) -> &Bytes {
         &self.held
+    /// Masks what is whole, such as a control frame of a WebSocket; returns how many bytes were masked.
+    pub fn whole(&self, bytes: &mut BytesMut) -> usize {
+        self.mask(bytes)
     }
 
     pub fn held(&self) -> usize {
@@ -157,8 +186,7 @@ mod tests {
     use super::*;
 
     fn mask(values: &[&str]) -> Mask {
-        let finders = values.iter().map(|value| Finder::new(value.as_bytes()).into_owned()).collect();
-        Mask { finders, held: Bytes::new(), beside: None }
+        Mask::of(values)
     }
 
     #[test]
@@ -185,6 +213,17 @@ mod tests {
         assert_eq!(mask.push(Bytes::from_static(b"a sec")).unwrap().0, "a ");
         assert_eq!(mask.held(), 3);
         assert_eq!(mask.push(Bytes::from_static(b"ond")).unwrap().0, "second");
+    }
+
+    #[test]
+    fn a_message_of_grpc_that_ends_in_the_first_bytes_of_a_value_goes_out_whole() {
+        let mut mask = mask(&["secret-value"]);
+        let fields = HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))]);
+        mask.expect(&fields).unwrap();
+        let first = b"\x00\x00\x00\x00\x05a sec";
+        assert_eq!(mask.push(Bytes::from_static(first)).unwrap(), (Bytes::from_static(first), 0));
+        assert_eq!(mask.push(Bytes::from_static(b"\x00\x00\x00\x00\x0csecret-")).unwrap().1, 0);
+        assert_eq!(mask.push(Bytes::from_static(b"value")).unwrap(), (Bytes::from_static(b"************"), 12));
     }
 
     #[test]
