@@ -1,6 +1,6 @@
 # What there is to run. Each of these does its own set-up, shows what it does, and is quick the second time.
 
-.PHONY: demo test interop build bench bench-quick bench-compare bench-instructions bench-path bench-scan fuzz lint setup clean-images clients-matrix
+.PHONY: demo test interop conformance build bench bench-quick bench-compare bench-instructions bench-path bench-scan fuzz lint setup clean-images clients-matrix
 
 # A short story on this machine: an origin, a bottle, and what the bottle's agent can and cannot do.
 demo:
@@ -13,6 +13,10 @@ test:
 # The tests that speak to pipelock, against the real one (PIPELOCK_BIN, or its image).
 interop:
 	@scripts/interop
+
+# h2spec, Autobahn and gRPC interop through an intercepted tunnel; docs/conformance.md has the results.
+conformance:
+	@scripts/conformance
 
 # Static `bottle` and `egress-proxy` in target/dist.
 build:

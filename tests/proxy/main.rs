@@ -12,6 +12,8 @@ mod git;
 mod granting;
 mod har;
 mod limits;
+mod grpc;
+mod h2_abuse;
 mod malformed;
 mod next_hop;
 mod operation;
