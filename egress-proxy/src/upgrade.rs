@@ -20,7 +20,7 @@ use crate::{
     content::Content,
     error::ExchangeError,
     exchange::{answer_fields, relay},
-    forward::{Answer, ForwardError, Lease, Offer},
+    forward::{Answer, ForwardError, Offer},
     live::{Revocation, Revoked},
     mask::Mask,
     policy::RequestPermit,
@@ -115,7 +115,7 @@ impl Upgrade {
             return Err(wrong("`Sec-WebSocket-Accept` does not answer the key"));
         }
         let agreement = self.offers.answered(answer.response.headers()).map_err(wrong)?;
-        let Answer { response, peer, protocol, lease, .. } = answer;
+        let Answer { response, peer, protocol, .. } = answer;
         let (mut answered, _) = response.into_parts();
         answer_fields(&mut answered.headers, mask.as_ref(), recording);
         answered.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
@@ -141,7 +141,6 @@ impl Upgrade {
             revocation,
             recording: recording.clone(),
             _seat: self.seat,
-            _lease: lease,
         };
         proxy.tasks.spawn(socket.relay(self.client, origin));
         Ok(Response::from_parts(answered, ClientBody::full(Bytes::new())))
@@ -156,7 +155,6 @@ struct Socket {
     revocation: Revocation,
     recording: Arc<Recording>,
     _seat: Seat,
-    _lease: Lease,
 }
 
 impl Socket {
