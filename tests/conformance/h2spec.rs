@@ -33,6 +33,7 @@ async fn h2spec_is_met() {
     let verdicts = verdicts(&report);
     assert!(verdicts.len() > 140, "{}", String::from_utf8_lossy(&run.stdout));
     assert!(!origin.seen().arrivals().is_empty(), "requests went to the origin");
+    assert_eq!(run.status.success(), EXPLAINED.is_empty(), "{}", String::from_utf8_lossy(&run.stdout));
     judge("h2spec", &verdicts, &["passed"], &EXPLAINED);
 }
 

@@ -30,7 +30,7 @@ async fn messages_go_to_and_fro_one_at_a_time() {
     let stage = Stage::with_auth("scheme: Bearer").await;
     let (pieces, content) = upload();
     // Both ends say the next thing only when they have heard the one before; one ends as the credential begins.
-    let said = [message(b"hello"), message(b""), message(CREDENTIAL[..4].as_bytes()), message(&[b'x'; 20_000])];
+    let said = [message(b"hello"), message(b""), message(&CREDENTIAL.as_bytes()[..4]), message(&[b'x'; 20_000])];
     let request = grpc(&stage.url("/feed?type=application/grpc"), content);
     let client = stage.client().h2();
     let opening = tokio::spawn(async move { client.open(request).await });
