@@ -45,7 +45,7 @@ pub(super) async fn answer(mut request: Request<Incoming>, site: Arc<Site>) -> R
     let (parts, body) = request.into_parts();
     let arrival = site.seen.arrived(&parts, body);
     let query = Query::of(parts.uri.query());
-    match parts.uri.path() {
+    let answer = match parts.uri.path() {
         "/feed" => feed(site, &query),
         "/bytes" => bytes(query.number("n"), query.has("chunked")),
         "/upload" => full_answer(arrival.received().await.bytes.to_string()),
@@ -56,7 +56,9 @@ pub(super) async fn answer(mut request: Request<Incoming>, site: Arc<Site>) -> R
         "/gzip" => gzip(&query.text("text").unwrap_or_default()),
         "/field" => field(&query),
         _ => echo(&arrival).await,
-    }
+    };
+    // The HTTP library sees to this on HTTP/1.1 alone.
+    if parts.method == http::Method::HEAD { answer.map(|_| full("")) } else { answer }
 }
 
 async fn echo(arrival: &Arrival) -> Response<Content> {
