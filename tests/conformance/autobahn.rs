@@ -3,12 +3,13 @@
 
 use std::net::SocketAddr;
 use std::process::Stdio;
+use std::time::Duration;
 
 use harness::pki::Pki;
 use harness::proxy::{Proxy, Setup, routes};
 use harness::within;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use crate::front::{Behind, listen, serve};
@@ -60,19 +61,15 @@ async fn echo_server() -> (Child, SocketAddr) {
     drop(listener);
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let mut server = wstest(&["-m", "testeeserver", "-w", &format!("ws://{address}")]);
-    let mut server = server.stdout(Stdio::piped()).spawn().expect("it runs");
-    let mut lines = BufReader::new(server.stdout.take().expect("piped")).lines();
+    let server = server.stdout(Stdio::null()).spawn().expect("it runs");
+    // It says nothing when it listens.
+    let mut attempts = tokio::time::interval(Duration::from_millis(100));
     let listening = async {
-        while let Ok(Some(line)) = lines.next_line().await {
-            if line.contains(&format!("starting on {port}")) {
-                return;
-            }
+        while TcpStream::connect(address).await.is_err() {
+            attempts.tick().await;
         }
-        panic!("the echo server did not start");
     };
     within("the echo server", listening).await;
-    // Read on, so that it never waits for its log.
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     (server, address)
 }
 

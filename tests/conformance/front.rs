@@ -1,13 +1,14 @@
 //! A front for suites that cannot CONNECT: what connects to it is put through the proxy, by a tunnel that is opened for
 //! the front's own address. The proxy then dials that address too, and is told from the suite by its ClientHello: only it
-//! offers `http/1.1`. So the suite and the proxy speak of one authority, and no byte is changed on the way.
+//! offers `http/1.1`. So the suite and the proxy speak of one authority, and no byte is changed before it has been
+//! through the proxy.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use harness::client::Client;
 use rustls::ServerConfig;
-use tokio::io::{AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -16,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 pub(crate) enum Behind {
     /// A server that ends TLS itself.
     Itself(SocketAddr),
-    /// A server in clear, for which the front ends TLS.
+    /// A server in clear, for which the front ends TLS and writes its own address into `Host`.
     InClear(SocketAddr, Arc<ServerConfig>),
 }
 
@@ -61,6 +62,13 @@ async fn connection(mut stream: TcpStream, client: &Client, behind: Behind, auth
             let mut stream = TlsAcceptor::from(tls).accept(stream).await?;
             let mut server = TcpStream::connect(address).await?;
             server.set_nodelay(true)?;
+            // Autobahn's server insists on its own port in `Host`.
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await?);
+            }
+            let head = String::from_utf8_lossy(&head).replace(authority, &address.to_string());
+            server.write_all(head.as_bytes()).await?;
             copy_bidirectional(&mut stream, &mut server).await?;
             stream.shutdown().await?;
         }
