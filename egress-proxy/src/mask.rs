@@ -127,6 +127,8 @@ impl Mask {
     /// The same, to be looked at.
     pub fn rest(&self) -> &Bytes {
         &self.held
+    }
+
     /// Masks what is whole, such as a control frame of a WebSocket; returns how many bytes were masked.
     pub fn whole(&self, bytes: &mut BytesMut) -> usize {
         self.mask(bytes)

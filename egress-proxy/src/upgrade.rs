@@ -96,11 +96,6 @@ impl Upgrade {
         let request = Request::from_parts(head, Content::empty());
         let asking = proxy.next_hops.forward(permit, request, Offer::Http1);
         let mut answer = revocation.unless_revoked(asking).await??;
-        if answer.response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return relay(answer, mask, AnswerScan::of(permit, recording), revocation, recording);
-        }
-        let Some(origin) = answer.response.extensions_mut().remove::<OnUpgrade>() else {
-            return Err(ExchangeError::Forward(ForwardError::Upgrade));
         let switched = answer.response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let origin = answer.response.extensions_mut().remove::<OnUpgrade>();
         let Some(origin) = origin.filter(|_| switched || answer.response.version() == Version::HTTP_2) else {
@@ -108,7 +103,7 @@ impl Upgrade {
             if switched || answer.response.status().is_success() && matches!(self.yes, Yes::Stream) {
                 return Err(ExchangeError::Forward(ForwardError::WebSocket("it did not agree")));
             }
-            return relay(answer, mask, revocation, recording);
+            return relay(answer, mask, AnswerScan::of(permit, recording), revocation, recording);
         };
         let wrong = |what| ExchangeError::Forward(ForwardError::WebSocket(what));
         if switched && !handshake.is_answered_by(answer.response.headers()) {
