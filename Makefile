@@ -1,7 +1,7 @@
 # What there is to run. Each of these does its own set-up, shows what it does, and is quick the second time.
 
-.PHONY: demo test interop build bench bench-quick bench-compare bench-instructions bench-path bench-scan fuzz hardening
-.PHONY: lint setup clean-images clients-matrix test-gvisor launch-failures
+.PHONY: demo test interop conformance build bench bench-quick bench-compare bench-instructions bench-path bench-scan
+.PHONY: fuzz hardening lint setup clean-images clients-matrix test-gvisor launch-failures
 
 # A short story on this machine: an origin, a bottle, and what the bottle's agent can and cannot do.
 demo:
@@ -14,6 +14,10 @@ test:
 # The tests that speak to pipelock, against the real one (PIPELOCK_BIN, or its image).
 interop:
 	@scripts/interop
+
+# h2spec, Autobahn and gRPC interop through an intercepted tunnel; docs/conformance.md has the results.
+conformance:
+	@scripts/conformance
 
 # Static `bottle` and `egress-proxy` in target/dist.
 build:

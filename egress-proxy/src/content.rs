@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     error::{BodyError, ExchangeError},
-    hop_by_hop,
+    grpc, hop_by_hop,
     live::{ContentRevocation, Revoked},
     own_fields::{self, OwnField},
     policy::{Denied, RequestPermit, Table},
@@ -37,6 +37,7 @@ const COLLECT_TOTAL: Duration = Duration::from_secs(600);
 pub enum Content {
     Collected(Collected),
     Scanned(Box<Scanned<Received>>, Stop),
+    Messages(Box<grpc::Messages<Received>>, Stop),
     Streamed(Box<Received>),
 }
 
@@ -49,7 +50,7 @@ impl Content {
     pub fn replay(&self) -> Option<Self> {
         match self {
             Self::Collected(collected) => Some(Self::Collected(collected.clone())),
-            Self::Scanned(..) | Self::Streamed(_) => None,
+            Self::Scanned(..) | Self::Messages(..) | Self::Streamed(_) => None,
         }
     }
 }
@@ -61,10 +62,8 @@ impl Body for Content {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
             Self::Collected(collected) => Poll::Ready(collected.next_frame().map(Ok)),
-            Self::Scanned(body, stop) => Pin::new(body.as_mut()).poll_frame(cx).map_err(|error| match error {
-                ScanError::Body(error) => error,
-                ScanError::Found(finding) => stop.put(ExchangeError::Scan(finding)),
-            }),
+            Self::Scanned(body, stop) => Pin::new(body.as_mut()).poll_frame(cx).map_err(|error| stop.scanned(error)),
+            Self::Messages(body, stop) => Pin::new(body.as_mut()).poll_frame(cx).map_err(|error| stop.scanned(error)),
             Self::Streamed(body) => Pin::new(body.as_mut()).poll_frame(cx),
         }
     }
@@ -73,6 +72,7 @@ impl Body for Content {
         match self {
             Self::Collected(collected) => collected.is_sent(),
             Self::Scanned(body, _) => body.is_end_stream(),
+            Self::Messages(body, _) => body.is_end_stream(),
             Self::Streamed(body) => body.is_end_stream(),
         }
     }
@@ -81,6 +81,7 @@ impl Body for Content {
         match self {
             Self::Collected(collected) => collected.size_hint(),
             Self::Scanned(body, _) => body.size_hint(),
+            Self::Messages(body, _) => body.size_hint(),
             Self::Streamed(body) => body.size_hint(),
         }
     }
@@ -269,6 +270,14 @@ impl Stop {
         respond::end(&reason, &self.recording);
         *self.lock() = Some(reason);
         "the content was stopped".into()
+    }
+
+    /// Keeps a finding; the end of the body itself is known already.
+    fn scanned(&self, error: ScanError<BodyError>) -> BodyError {
+        match error {
+            ScanError::Body(error) => error,
+            ScanError::Found(finding) => self.put(ExchangeError::Scan(finding)),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<ExchangeError>> {

@@ -23,7 +23,7 @@ use crate::{
     discretion,
     error::ExchangeError,
     forward::{Answer, ForwardError, OriginContent},
-    hop_by_hop,
+    grpc, hop_by_hop,
     inspect::{Inspection, WayBack, answer::OriginAnswer},
     live::Revocation,
     mask::Mask,
@@ -39,6 +39,7 @@ use crate::{
     },
     target,
     upgrade::Upgrade,
+    websocket,
 };
 
 /// Where a request came from: what it must be for.
@@ -79,7 +80,8 @@ impl Origin {
 }
 
 /// Serves one request; whatever happens, the client gets an answer and the journal a record.
-pub async fn serve(proxy: &Arc<Proxy>, origin: &Origin, request: Request<Incoming>) -> Response<ClientBody> {
+pub async fn serve(proxy: &Arc<Proxy>, origin: &Origin, mut request: Request<Incoming>) -> Response<ClientBody> {
+    websocket::translate(&mut request);
     let room = match proxy.journal.room().await {
         Ok(room) => room,
         Err(error) => return respond::unrecorded(StatusCode::SERVICE_UNAVAILABLE, &error.to_string(), None),
@@ -189,7 +191,7 @@ async fn exchange(
 
 /// One authority: what the request names is what the tunnel was opened for (RFC 9110 §7.4).
 fn check_authority(origin: &Origin, head: &Parts) -> Result<(), ExchangeError> {
-    if head.method == Method::CONNECT && head.extensions.get::<hyper::ext::Protocol>().is_none() {
+    if head.method == Method::CONNECT {
         return Err(ExchangeError::NestedConnect);
     }
     let (expected, default_port) = (origin.authority(), origin.scheme().default_port());
@@ -218,7 +220,7 @@ fn check_inspectable(permit: &RequestPermit, head: &Parts, upgrade: bool) -> Res
         return Ok(());
     }
     let route = || permit.route().host.to_string();
-    if upgrade || head.method == Method::CONNECT {
+    if upgrade {
         return Err(ExchangeError::WebSocketInspected { route: route() });
     }
     let grpc = head
@@ -273,6 +275,12 @@ async fn judge_content(
     if !whole {
         let content = match permit.scan() {
             ScanMode::Off => Content::Streamed(Box::new(received)),
+            mode if grpc::is_stream(&head.headers) => {
+                let (scanner, except) = (permit.scanner().clone(), permit.exemptions().clone());
+                let (stop, on_finding) = (received.stop(), on_finding(mode, recording));
+                let messages = grpc::Messages::new(received, &head.headers, scanner, except, on_finding);
+                Content::Messages(Box::new(messages), stop)
+            }
             mode => {
                 let scan = permit.scanner().content(&head.headers, permit.exemptions().clone());
                 let stop = received.stop();

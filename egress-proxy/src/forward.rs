@@ -35,6 +35,7 @@ use crate::{
     dial::{DialError, Dialer},
     policy::RequestPermit,
     tls::anchors::Anchors,
+    websocket::Handshake,
 };
 
 /// What is offered to an origin (RFC 7301), by what the client speaks.
@@ -155,12 +156,18 @@ fn address(request: &mut Request<Content>, permit: &RequestPermit, sender: &Send
                 let chunked = HeaderValue::from_static("chunked");
                 request.headers_mut().insert(header::TRANSFER_ENCODING, chunked);
             }
+            if let Some(handshake) = request.extensions().get::<Handshake>().copied() {
+                handshake.as_upgrade(request);
+            }
             *request.version_mut() = Version::HTTP_11;
             *request.uri_mut() = Uri::from(target);
         }
         Sender::Http2(_) => {
             for name in [header::HOST, header::TRANSFER_ENCODING] {
                 request.headers_mut().remove(name);
+            }
+            if let Some(handshake) = request.extensions().get::<Handshake>().copied() {
+                handshake.as_connect(request);
             }
             *request.version_mut() = Version::HTTP_2;
             let mut parts = uri::Parts::default();
@@ -193,6 +200,7 @@ fn replay(request: &Request<Content>) -> Option<Request<Content>> {
     *copy.uri_mut() = request.uri().clone();
     *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
     Some(copy)
 }
 
@@ -224,4 +232,6 @@ pub enum ForwardError {
     Upstream(#[from] UpstreamError),
     #[error("the origin switched protocols without being asked on this connection")]
     Upgrade,
+    #[error("the origin did not open the WebSocket as it should: {0}")]
+    WebSocket(&'static str),
 }

@@ -16,6 +16,7 @@ pub mod events;
 pub mod exchange;
 pub mod files;
 pub mod forward;
+pub mod grpc;
 pub mod hop_by_hop;
 pub mod inspect;
 pub mod intercept;

@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use crate::{
     credentials::{Credential, Echoes},
+    grpc::{self, Borders},
     scan::coding::{Codings, Unreadable},
 };
 
@@ -26,6 +27,8 @@ pub struct Mask {
     /// So many of the held bytes belong to a value that began before them.
     covered: usize,
     beside: Option<Beside>,
+    /// Of an answer that is a stream of messages: nothing is held back over the end of one.
+    borders: Option<Borders>,
 }
 
 /// A coded answer's decoder, and the end of what it gave last.
@@ -36,7 +39,18 @@ struct Beside {
 
 impl Mask {
     pub fn new(credential: &Credential) -> Self {
-        Self { echoes: credential.echoes().clone(), held: Bytes::new(), covered: 0, beside: None }
+        Self::over(credential.echoes().clone())
+    }
+
+    /// For tests: these values.
+    #[cfg(test)]
+    pub fn of(values: &[&str]) -> Self {
+        let values: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
+        Self::over(Arc::new(Echoes::of(&values).unwrap()))
+    }
+
+    fn over(echoes: Arc<Echoes>) -> Self {
+        Self { echoes, held: Bytes::new(), covered: 0, beside: None, borders: None }
     }
 
     /// Learns from an answer's fields how its content is coded.
@@ -46,6 +60,7 @@ impl Mask {
     pub fn expect(&mut self, fields: &HeaderMap) -> Result<(), EchoError> {
         let codings = Codings::of_answer(fields)?;
         self.beside = (!codings.is_plain()).then(|| Beside { codings, tail: Vec::new() });
+        self.borders = grpc::is_stream(fields).then(Borders::default);
         Ok(())
     }
 
@@ -79,9 +94,26 @@ impl Mask {
             }
             return Ok((chunk, 0));
         }
+        let Some(mut borders) = self.borders.take() else { return Ok(self.plain(chunk)) };
+        let (mut chunk, mut out, mut masked) = (chunk, BytesMut::new(), 0);
+        while let Some(part) = borders.cut(&mut chunk) {
+            let (bytes, count) = self.plain(part.bytes);
+            out.extend_from_slice(&bytes);
+            masked += count;
+            if part.ends {
+                let (bytes, count) = self.finish();
+                out.extend_from_slice(&bytes);
+                masked += count;
+            }
+        }
+        self.borders = Some(borders);
+        Ok((out.freeze(), masked))
+    }
+
+    fn plain(&mut self, chunk: Bytes) -> (Bytes, usize) {
         let joined = if self.held.is_empty() { chunk } else { [self.held.as_ref(), &chunk].concat().into() };
         let tail = self.echoes.open_tail(&joined);
-        Ok(self.release(joined, tail))
+        self.release(joined, tail)
     }
 
     /// What was held back, once the content has ended, and how many bytes of it are masked.
@@ -93,6 +125,12 @@ impl Mask {
     /// The same, to be looked at.
     pub fn rest(&self) -> &Bytes {
         &self.held
+    }
+
+    /// Masks what is whole, such as a control frame of a WebSocket; returns how many bytes were masked.
+    pub fn whole(&self, bytes: &mut BytesMut) -> usize {
+        let places = self.echoes.places(bytes);
+        fill(bytes, &places)
     }
 
     pub fn held(&self) -> usize {
@@ -162,8 +200,7 @@ mod tests {
     use super::*;
 
     fn mask(values: &[&str]) -> Mask {
-        let values: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
-        Mask { echoes: Arc::new(Echoes::of(&values).unwrap()), held: Bytes::new(), covered: 0, beside: None }
+        Mask::of(values)
     }
 
     #[test]
@@ -210,6 +247,17 @@ mod tests {
         assert_eq!(mask.push(Bytes::from_static(b"a sec")).unwrap().0, "a ");
         assert_eq!(mask.held(), 3);
         assert_eq!(mask.push(Bytes::from_static(b"ond")).unwrap().0, "second");
+    }
+
+    #[test]
+    fn a_message_of_grpc_that_ends_in_the_first_bytes_of_a_value_goes_out_whole() {
+        let mut mask = mask(&["secret-value"]);
+        let fields = HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))]);
+        mask.expect(&fields).unwrap();
+        let first = b"\x00\x00\x00\x00\x05a sec";
+        assert_eq!(mask.push(Bytes::from_static(first)).unwrap(), (Bytes::from_static(first), 0));
+        assert_eq!(mask.push(Bytes::from_static(b"\x00\x00\x00\x00\x0csecret-")).unwrap().1, 0);
+        assert_eq!(mask.push(Bytes::from_static(b"value")).unwrap(), (Bytes::from_static(b"************"), 12));
     }
 
     #[test]

@@ -229,6 +229,7 @@ impl Answer {
             ForwardError::Handshake(_) | ForwardError::Exchange(_) | ForwardError::Upgrade => {
                 (S::BAD_GATEWAY, "connection_terminated")
             }
+            ForwardError::WebSocket(_) => (S::BAD_GATEWAY, "http_upgrade_failed"),
         };
         let outcome = if status == S::FORBIDDEN { Outcome::Denied } else { Outcome::Failed };
         // Addresses, and what TLS or a name server said, are the operator's.

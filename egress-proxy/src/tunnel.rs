@@ -135,6 +135,8 @@ where
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(limits.head_bytes)
+            // WebSocket over h2 (RFC 8441).
+            .enable_connect_protocol()
             .serve_connection(TokioIo::new(stream), service);
         return until_quiet(connection, shutdown, &pace, limits.patience).await;
     }

@@ -1,11 +1,14 @@
-//! WebSocket over HTTP/1.1 (RFC 6455): the one upgrade that is carried. Whatever the origin answers goes to the client;
-//! after a 101 what the client sends is judged message by message and what comes back is masked and relayed, until
-//! either side is done or the table changes its mind.
+//! WebSocket (RFC 6455, RFC 8441): the one upgrade that is carried, over HTTP/1.1 and h2 on either side. Whatever the
+//! origin answers goes to the client; once both have agreed, what the client sends is judged message by message and what
+//! comes back is masked and relayed, until either side is done or the table changes its mind.
+//!
+//! A WebSocket gets a connection of its own to the origin, HTTP/1.1 wherever the origin has it, so that a slow one holds
+//! nothing else up; an origin that has h2 alone is asked by extended CONNECT.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use shared::record::Outcome;
@@ -24,13 +27,23 @@ use crate::{
     proxy::Proxy,
     record::Recording,
     relay::ClientBody,
-    websocket::{Outgoing, WebSocketError, close_frame},
+    websocket::{self, Handshake, Incoming, Offers, Outgoing, Progress, WebSocketError},
 };
 
-/// A client's wish to speak WebSocket on its connection.
+/// A client's wish to speak WebSocket on its connection, or on a stream of it.
 pub struct Upgrade {
     client: OnUpgrade,
+    yes: Yes,
+    offers: Offers,
     seat: Seat,
+}
+
+/// How a client is told that its wish was granted.
+enum Yes {
+    /// 101, with the answer to its key.
+    Switching(HeaderValue),
+    /// 200 to its CONNECT.
+    Stream,
 }
 
 impl Upgrade {
@@ -49,17 +62,25 @@ impl Upgrade {
         let Some(protocol) = head.headers.get(header::UPGRADE).filter(|_| listed) else { return Ok(None) };
         let protocol = String::from_utf8_lossy(protocol.as_bytes()).to_ascii_lowercase();
         match protocol.as_str() {
-            "websocket" => Ok(head.extensions.remove().map(|client| Self { client, seat: seat.clone() })),
+            "websocket" => {}
             // An upgrade may be ignored (RFC 9110 §7.8), and h2c by upgrade is history (RFC 9113 §3.1).
-            "h2c" => Ok(None),
-            _ => Err(ExchangeError::Upgrade(protocol.chars().take(40).collect())),
+            "h2c" => return Ok(None),
+            _ => return Err(ExchangeError::Upgrade(protocol.chars().take(40).collect())),
         }
+        let key = head.headers.remove(header::SEC_WEBSOCKET_KEY);
+        let yes = match key.as_ref().and_then(websocket::accept) {
+            _ if head.version == Version::HTTP_2 => Yes::Stream,
+            Some(accept) => Yes::Switching(accept),
+            None => return Err(ExchangeError::Upgrade("websocket, without `Sec-WebSocket-Key`".to_owned())),
+        };
+        let offers = Offers::keep(&mut head.headers);
+        Ok(head.extensions.remove().map(|client| Self { client, yes, offers, seat: seat.clone() }))
     }
 
-    /// Sends the request on, and relays what follows a 101.
+    /// Sends the request on, and relays what follows when the origin agrees.
     ///
     /// # Errors
-    /// The origin could not be asked.
+    /// The origin could not be asked, or answers what cannot be passed on.
     pub async fn forward(
         self,
         proxy: &Arc<Proxy>,
@@ -69,32 +90,53 @@ impl Upgrade {
         revocation: Revocation,
         recording: &Arc<Recording>,
     ) -> Result<Response<ClientBody>, ExchangeError> {
-        ask_for_websocket(&mut head.headers);
-        // Nothing is compressed, so that what is judged is what is meant.
-        head.headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
+        let handshake = Handshake::random();
         head.extensions.clear();
+        head.extensions.insert(handshake);
         let request = Request::from_parts(head, Content::empty());
         let asking = in_time(proxy.next_hops.forward(permit, request, Offer::Http1), proxy.limits.response, recording);
         let mut answer = revocation.unless_revoked(asking).await??;
-        if answer.response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let switched = answer.response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let origin = answer.response.extensions_mut().remove::<OnUpgrade>();
+        let Some(origin) = origin.filter(|_| switched || answer.response.version() == Version::HTTP_2) else {
+            // To a client of h2 every success means that the WebSocket is open.
+            if switched || answer.response.status().is_success() && matches!(self.yes, Yes::Stream) {
+                return Err(ExchangeError::Forward(ForwardError::WebSocket("it did not agree")));
+            }
             return relay(answer, mask, AnswerScan::of(permit, recording), revocation, recording);
-        }
-        let Some(origin) = answer.response.extensions_mut().remove::<OnUpgrade>() else {
-            return Err(ExchangeError::Forward(ForwardError::Upgrade));
         };
+        let wrong = |what| ExchangeError::Forward(ForwardError::WebSocket(what));
+        if switched && !handshake.is_answered_by(answer.response.headers()) {
+            return Err(wrong("`Sec-WebSocket-Accept` does not answer the key"));
+        }
+        let agreement = self.offers.answered(answer.response.headers()).map_err(wrong)?;
         let Answer { response, peer, protocol, .. } = answer;
         let (mut answered, _) = response.into_parts();
+        answer_fields(&mut answered.headers, mask.as_ref(), recording);
+        answered.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+        answered.extensions.clear();
+        answered.version = Version::default();
+        answered.status = match self.yes {
+            Yes::Stream => StatusCode::OK,
+            Yes::Switching(accept) => {
+                websocket::ask(&mut answered.headers);
+                answered.headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+                StatusCode::SWITCHING_PROTOCOLS
+            }
+        };
         recording.note(|draft| {
             draft.next_hop = Some(peer);
             draft.origin_protocol = Some(protocol);
             draft.first_byte_ms = Some(recording.milliseconds());
             draft.status = Some(answered.status);
         });
-        answer_fields(&mut answered.headers, mask.as_ref(), recording);
-        ask_for_websocket(&mut answered.headers);
-        answered.extensions.clear();
-        let outgoing = Outgoing::new(permit.scanner().clone(), permit.exemptions().clone(), permit.scan());
-        let socket = Socket { outgoing, mask, revocation, recording: recording.clone(), _seat: self.seat };
+        let socket = Socket {
+            outgoing: Outgoing::new(permit.scanner().clone(), permit.exemptions().clone(), permit.scan(), agreement),
+            incoming: mask.map(|mask| Incoming::new(mask, agreement)),
+            revocation,
+            recording: recording.clone(),
+            _seat: self.seat,
+        };
         proxy.tasks.spawn(socket.relay(self.client, origin));
         Ok(Response::from_parts(answered, ClientBody::full(Bytes::new())))
     }
@@ -103,7 +145,8 @@ impl Upgrade {
 /// One WebSocket under way.
 struct Socket {
     outgoing: Outgoing,
-    mask: Option<Mask>,
+    /// `None`: nothing was injected, and what comes back passes as it is.
+    incoming: Option<Incoming>,
     revocation: Revocation,
     recording: Arc<Recording>,
     _seat: Seat,
@@ -120,7 +163,7 @@ impl Socket {
         let recording = self.recording.clone();
         let judged = tokio::select! {
             judged = send(client_read, origin_write, &mut self.outgoing, &recording) => judged,
-            () = receive(origin_read, &mut client_write, self.mask.take(), &recording) => Ok(()),
+            judged = receive(origin_read, &mut client_write, self.incoming.take(), &recording) => judged,
             () = self.revocation.revoked() => {
                 return self.end(Outcome::Denied, "revoked", Revoked.to_string());
             }
@@ -128,8 +171,12 @@ impl Socket {
         match judged {
             Ok(()) => self.recording.note(|draft| draft.outcome = Outcome::Completed),
             Err(error) => {
+                let code = match error {
+                    WebSocketError::Frame { .. } => websocket::PROTOCOL,
+                    WebSocketError::Found(_) | WebSocketError::Echo(_) => websocket::POLICY,
+                };
                 // The client may be gone; the record has the reason.
-                let _told = client_write.write_all(&close_frame(&format!("egress-proxy: {error}"))).await;
+                let _told = client_write.write_all(&websocket::close(code, &format!("egress-proxy: {error}"))).await;
                 let _closed = client_write.shutdown().await;
                 self.refuse(error);
             }
@@ -137,16 +184,18 @@ impl Socket {
     }
 
     fn refuse(self, error: WebSocketError) {
+        let reason = error.to_string();
         match error {
             WebSocketError::Found(finding) => {
                 self.recording.note(|draft| {
                     draft.by = Some("scan");
                     draft.alarm = finding.is_guarded_value();
-                    draft.findings.push(finding.clone());
+                    draft.findings.push(finding);
                 });
-                self.end(Outcome::Blocked, "secret_found", finding.to_string());
+                self.end(Outcome::Blocked, "secret_found", reason);
             }
-            WebSocketError::Frame(_) => self.end(Outcome::Denied, "websocket_protocol", error.to_string()),
+            WebSocketError::Echo(_) => self.end(Outcome::Failed, "credential_echoed", reason),
+            WebSocketError::Frame { .. } => self.end(Outcome::Denied, "websocket_protocol", reason),
         }
     }
 
@@ -179,13 +228,18 @@ async fn send(
                 return Ok(());
             }
         }
-        let verdict = outgoing.push(&mut bytes, &mut judged);
-        for finding in outgoing.recorded() {
-            recording.note(|draft| draft.findings.push(finding));
-        }
-        verdict?;
-        if origin.write_all_buf(&mut judged).await.is_err() || origin.flush().await.is_err() {
-            return Ok(());
+        loop {
+            let progress = outgoing.push(&mut bytes, &mut judged);
+            for finding in outgoing.recorded() {
+                recording.note(|draft| draft.findings.push(finding));
+            }
+            // What was judged before a finding goes on, however the client's bytes came.
+            if origin.write_all_buf(&mut judged).await.is_err() || origin.flush().await.is_err() {
+                return Ok(());
+            }
+            if progress? == Progress::Hungry {
+                break;
+            }
         }
     }
 }
@@ -194,42 +248,39 @@ async fn send(
 async fn receive(
     mut origin: impl AsyncRead + Unpin,
     client: &mut (impl AsyncWrite + Unpin),
-    mut mask: Option<Mask>,
+    mut incoming: Option<Incoming>,
     recording: &Recording,
-) {
-    let mut bytes = BytesMut::new();
+) -> Result<(), WebSocketError> {
+    let (mut bytes, mut masked) = (BytesMut::new(), BytesMut::new());
     loop {
         bytes.reserve(BUFFER);
         let Ok(read @ 1..) = origin.read_buf(&mut bytes).await else { break };
         recording.count_response(read);
-        let chunk = bytes.split().freeze();
-        let chunk = match &mut mask {
-            None => chunk,
-            Some(mask) => match mask.push(chunk) {
-                Ok((chunk, masked)) => {
-                    recording.count_masked(masked);
-                    chunk
+        loop {
+            let progress = match &mut incoming {
+                None => {
+                    std::mem::swap(&mut bytes, &mut masked);
+                    Ok(Progress::Hungry)
                 }
-                Err(_) => break,
-            },
-        };
-        if client.write_all(&chunk).await.is_err() || client.flush().await.is_err() {
-            return;
+                Some(incoming) => {
+                    let progress = incoming.push(&mut bytes, &mut masked);
+                    recording.count_masked(incoming.masked());
+                    progress
+                }
+            };
+            if client.write_all_buf(&mut masked).await.is_err() || client.flush().await.is_err() {
+                return Ok(());
+            }
+            if progress? == Progress::Hungry {
+                break;
+            }
         }
     }
-    let (held, masked) = mask.as_mut().map(Mask::finish).unwrap_or_default();
-    recording.count_masked(masked);
-    let _sent = client.write_all(&held).await;
     let _closed = client.shutdown().await;
+    Ok(())
 }
 
 /// How long an origin may go on when its client has left.
 const FAREWELL: Duration = Duration::from_secs(30);
 /// What is read at a time, in bytes.
 const BUFFER: usize = 16 * 1024;
-
-/// Writes the two fields that were stripped as hop-by-hop and that this hop wants to say itself.
-fn ask_for_websocket(fields: &mut HeaderMap) {
-    fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-}

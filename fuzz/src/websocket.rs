@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::BytesMut;
 use egress_proxy::{
     scan::{Exemptions, Scanner},
-    websocket::Outgoing,
+    websocket::{Agreement, Outgoing, Progress},
 };
 use shared::routes::ScanMode;
 
@@ -26,15 +26,21 @@ pub(crate) fn run(input: &[u8]) {
 
 /// The refusal, and the payload of what went on.
 fn through(mode: ScanMode, bytes: &[u8], cut: usize) -> (Option<String>, Vec<u8>) {
-    let mut outgoing = Outgoing::new(SCANNER.clone(), Exemptions::default(), mode);
-    let (mut out, mut refused) = (BytesMut::new(), None);
+    let mut outgoing = Outgoing::new(SCANNER.clone(), Exemptions::default(), mode, Agreement::Nothing);
+    let (mut sent, mut refused) = (Vec::new(), None);
     for piece in pieces(bytes, cut) {
-        if let Err(error) = outgoing.push(&mut BytesMut::from(piece), &mut out) {
+        let (mut piece, mut progress) = (BytesMut::from(piece), Ok(Progress::Full));
+        while let Ok(Progress::Full) = progress {
+            let mut out = BytesMut::new();
+            progress = outgoing.push(&mut piece, &mut out);
+            sent.extend_from_slice(&out);
+        }
+        if let Err(error) = progress {
             refused = Some(error.to_string());
             break;
         }
     }
-    (refused, payload(&out))
+    (refused, payload(&sent))
 }
 
 /// The content of frames that the proxy wrote, which are well formed, in the order of their kinds: control frames may

@@ -6,6 +6,7 @@
 mod curl;
 mod git;
 mod go;
+mod grpc;
 mod java;
 mod node;
 mod packages;

@@ -4,6 +4,7 @@
 
 mod frames;
 mod raw;
+mod web_socket;
 
 use std::net::SocketAddr;
 
@@ -18,8 +19,6 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite;
 
 use crate::h1::{self, Message, Reader};
 use crate::origin::{Content, full};
@@ -27,6 +26,7 @@ use crate::{pki, within};
 
 pub use frames::{Ending, Field, Frames};
 pub use raw::RawConnection;
+pub use web_socket::WebSocket;
 
 /// Anything that ended an exchange without an answer.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -192,17 +192,6 @@ impl Client {
     pub async fn raw_inside(&self, authority: &str) -> RawConnection {
         let stream = self.tls(authority, Some(host_of(authority))).await;
         RawConnection::new(stream.unwrap_or_else(|e| panic!("no TLS in the tunnel: {e}")))
-    }
-
-    /// A WebSocket over HTTP/1.1, by its `https` URL.
-    pub async fn web_socket(&self, url: &str) -> Result<WebSocketStream<TlsStream<TcpStream>>, tungstenite::Error> {
-        let uri: Uri = url.parse().expect("a URL");
-        let authority = authority_of(&uri);
-        let stream = self.tls(&authority, Some(host_of(&authority))).await;
-        let stream = stream.unwrap_or_else(|e| panic!("no TLS in the tunnel: {e}"));
-        let url = url.replacen("https://", "wss://", 1);
-        let opening = tokio_tungstenite::client_async(url, stream);
-        Ok(within("a WebSocket handshake", opening).await?.0)
     }
 }
 

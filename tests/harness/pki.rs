@@ -33,14 +33,15 @@ impl Pki {
         self.issuer.pem()
     }
 
+    /// A certificate for a server that goes by these names and addresses, and its key, as files have them.
+    pub fn server_pem(&self, names: &[&str]) -> (String, String) {
+        let (leaf, key) = self.leaf(names);
+        (leaf.pem(), key.serialize_pem())
+    }
+
     /// TLS for a server that goes by these names and addresses and offers these protocols.
     pub fn server(&self, names: &[&str], protocols: &[&str]) -> Arc<ServerConfig> {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names).expect("names fit for a certificate");
-        params.use_authority_key_identifier_extension = true;
-        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
-        let key = KeyPair::generate().expect("a P-256 key");
-        let leaf = params.signed_by(&key, &self.issuer).expect("a leaf");
+        let (leaf, key) = self.leaf(names);
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -50,6 +51,16 @@ impl Pki {
             .expect("key and leaf belong together");
         config.alpn_protocols = alpn(protocols);
         Arc::new(config)
+    }
+
+    fn leaf(&self, names: &[&str]) -> (rcgen::Certificate, KeyPair) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("names fit for a certificate");
+        params.use_authority_key_identifier_extension = true;
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate().expect("a P-256 key");
+        let leaf = params.signed_by(&key, &self.issuer).expect("a leaf");
+        (leaf, key)
     }
 }
 

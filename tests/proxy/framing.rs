@@ -5,7 +5,6 @@ use harness::h1::from_latin1;
 use harness::origin::raw::RawOrigin;
 use harness::pki::Pki;
 use harness::proxy::{Proxy, Setup, routes};
-use http::Method;
 use serde_json::json;
 
 use crate::{Stage, says};
@@ -84,35 +83,6 @@ async fn trailers_of_a_request_reach_the_origin() {
     assert_eq!(request.message.content, b"hi");
     let trailer = request.message.trailers.first().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
     assert_eq!(trailer, Some(("x-sum".to_owned(), "7".to_owned())), "{}", from_latin1(&request.bytes));
-}
-
-#[tokio::test]
-async fn answers_without_content_stay_without() {
-    let stage = Stage::granting("").await;
-    let mut session = stage.client().session(&stage.origin.authority()).await.expect("a tunnel");
-    let mut head = get(&stage.url("/bytes?n=5"));
-    *head.method_mut() = Method::HEAD;
-    let answer = session.send(head).await.expect("an answer");
-    assert_eq!((answer.field("content-length"), answer.content.len()), ("5", 0));
-    for code in [204, 304] {
-        let answer = session.send(get(&stage.url(&format!("/status?code={code}")))).await.expect("an answer");
-        assert_eq!((answer.status.as_u16(), answer.content.len()), (code, 0));
-    }
-    session.send(get(&stage.url("/echo"))).await.expect("the connection is still in step").says(200, &[]);
-}
-
-#[tokio::test]
-async fn expect_100_continue_is_answered() {
-    let stage = Stage::granting("").await;
-    let authority = stage.origin.authority();
-    let mut inside = stage.client().raw_inside(&authority).await;
-    let head = format!("POST /echo HTTP/1.1\r\nHost: {authority}\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
-    inside.send(head).await;
-    let interim = inside.interim().await;
-    assert_eq!(interim.status(), 100);
-    inside.send("hi").await;
-    let answer = inside.answer().await;
-    assert!(answer.text().contains("\"content\":\"hi\""), "{}", answer.text());
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@
 //! | `/cut?n=N` | N bytes of a promised 2 N, then the connection breaks |
 //! | `/gzip?text=T` | T, coded with gzip |
 //! | `/field?name=N&value=V` | V in the field N, and as content |
-//! | `/ws` | a WebSocket that echoes |
+//! | `/ws` | a WebSocket that echoes; `?tell=N` first says the field N of its handshake, `&part=B` its first B bytes only,
+//! | | and otherwise in two frames |
 
 use std::sync::Arc;
 
@@ -26,8 +27,11 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame as WebSocketFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use super::{Arrival, Content, Fed, Site, full};
 
@@ -41,7 +45,7 @@ pub(super) async fn answer(mut request: Request<Incoming>, site: Arc<Site>) -> R
     let (parts, body) = request.into_parts();
     let arrival = site.seen.arrived(&parts, body);
     let query = Query::of(parts.uri.query());
-    match parts.uri.path() {
+    let answer = match parts.uri.path() {
         "/feed" => feed(site, &query),
         "/bytes" => bytes(query.number("n"), query.has("chunked")),
         "/upload" => full_answer(arrival.received().await.bytes.to_string()),
@@ -52,7 +56,9 @@ pub(super) async fn answer(mut request: Request<Incoming>, site: Arc<Site>) -> R
         "/gzip" => gzip(&query.text("text").unwrap_or_default()),
         "/field" => field(&query),
         _ => echo(&arrival).await,
-    }
+    };
+    // The HTTP library sees to this on HTTP/1.1 alone.
+    if parts.method == http::Method::HEAD { answer.map(|_| full("")) } else { answer }
 }
 
 async fn echo(arrival: &Arrival) -> Response<Content> {
@@ -165,9 +171,15 @@ fn with_field(status: StatusCode, name: &str, text: &str) -> Response<Content> {
 /// Accepts the handshake of RFC 6455, or of RFC 8441 on HTTP/2, and echoes messages.
 fn web_socket(request: &mut Request<Incoming>, site: &Site) -> Response<Content> {
     let upgrade = hyper::upgrade::on(&mut *request);
+    let greeting = greeting(request);
     tokio::spawn(async move {
         let Ok(stream) = upgrade.await else { return };
         let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(stream), Role::Server, None).await;
+        for frame in greeting {
+            if socket.send(Message::Frame(frame)).await.is_err() {
+                return;
+            }
+        }
         while let Some(Ok(message)) = socket.next().await {
             if message.is_close() || socket.send(message).await.is_err() {
                 return;
@@ -187,6 +199,25 @@ fn web_socket(request: &mut Request<Incoming>, site: &Site) -> Response<Content>
     fields.insert("upgrade", HeaderValue::from_static("websocket"));
     fields.insert("sec-websocket-accept", value(&derive_accept_key(key)));
     response
+}
+
+/// The frames with which a WebSocket begins.
+fn greeting(request: &Request<Incoming>) -> Vec<WebSocketFrame> {
+    let query = Query::of(request.uri().query());
+    let told = query.text("tell").and_then(|name| request.headers().get(name).cloned());
+    let Some(told) = told.map(|value| Bytes::copy_from_slice(value.as_bytes())) else { return Vec::new() };
+    let text = OpCode::Data(Data::Text);
+    match query.number("part") as usize {
+        0 => {
+            let cut = told.len() / 2;
+            let rest = OpCode::Data(Data::Continue);
+            vec![
+                WebSocketFrame::message(told.slice(..cut), text, false),
+                WebSocketFrame::message(told.slice(cut..), rest, true),
+            ]
+        }
+        part => vec![WebSocketFrame::message(told.slice(..part), text, true)],
+    }
 }
 
 fn head_of(request: &Request<Incoming>) -> Request<()> {

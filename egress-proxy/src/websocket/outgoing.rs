@@ -1,0 +1,133 @@
+//! The client's direction of a WebSocket: every message is judged like content, control frames too, and only what is
+//! judged is framed anew and goes on.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use shared::routes::ScanMode;
+
+use super::{
+    Agreement, FULL, Progress, WebSocketError,
+    frame::{Event, Sender, Written, write_control},
+    messages::Messages,
+};
+use crate::scan::{ContentScan, Exemptions, Finding, Released, Scanner};
+
+/// The client's direction of one WebSocket.
+pub struct Outgoing {
+    scanner: Arc<Scanner>,
+    except: Exemptions,
+    mode: ScanMode,
+    messages: Messages,
+    message: Option<Message>,
+    found: Vec<Finding>,
+}
+
+/// The message that is on its way.
+struct Message {
+    /// `None`: nothing is judged, or findings are recorded and one was.
+    scan: Option<ContentScan>,
+    written: Written,
+}
+
+impl Outgoing {
+    pub fn new(scanner: Arc<Scanner>, except: Exemptions, mode: ScanMode, agreement: Agreement) -> Self {
+        let messages = Messages::new(Sender::Client, agreement);
+        Self { scanner, except, mode, messages, message: None, found: Vec::new() }
+    }
+
+    /// Takes bytes from the client; appends what may go on to `out`, and stops when that is much.
+    ///
+    /// # Errors
+    /// A secret, or bytes that are no WebSocket frames of a client.
+    pub fn push(&mut self, bytes: &mut BytesMut, out: &mut BytesMut) -> Result<Progress, WebSocketError> {
+        while out.len() < FULL {
+            match self.messages.next(bytes)? {
+                None => return Ok(Progress::Hungry),
+                Some(Event::Begin { opcode, .. }) => {
+                    self.message = Some(Message { scan: self.scan(), written: Written::new(Sender::Client, opcode) });
+                }
+                Some(Event::Content(content)) => self.judge(content, out)?,
+                Some(Event::End) => self.end(out)?,
+                Some(Event::Control { opcode, content }) => {
+                    self.judge_whole(content.clone().freeze())?;
+                    write_control(out, Sender::Client, opcode, &content);
+                }
+            }
+        }
+        Ok(Progress::Full)
+    }
+
+    /// What was found and let pass, where findings are only recorded.
+    pub fn recorded(&mut self) -> Vec<Finding> {
+        std::mem::take(&mut self.found)
+    }
+
+    fn scan(&self) -> Option<ContentScan> {
+        (self.mode != ScanMode::Off).then(|| self.scanner.content(&HeaderMap::new(), self.except.clone()))
+    }
+
+    /// Judges the next bytes of a message; what may leave is framed.
+    fn judge(&mut self, content: Bytes, out: &mut BytesMut) -> Result<(), WebSocketError> {
+        let Some(mut message) = self.message.take() else { return Ok(()) };
+        match message.scan.take() {
+            None => message.written.piece(out, &content),
+            Some(mut scan) => {
+                let verdict = scan.push(content);
+                self.release(&mut message, scan, verdict, out)?;
+            }
+        }
+        self.message = Some(message);
+        Ok(())
+    }
+
+    /// Judges what is left of a message, and ends it.
+    fn end(&mut self, out: &mut BytesMut) -> Result<(), WebSocketError> {
+        let Some(mut message) = self.message.take() else { return Ok(()) };
+        if let Some(mut scan) = message.scan.take() {
+            let verdict = scan.finish();
+            self.release(&mut message, scan, verdict, out)?;
+        }
+        message.written.end(out, &[]);
+        Ok(())
+    }
+
+    fn release(
+        &mut self,
+        message: &mut Message,
+        scan: ContentScan,
+        verdict: Result<Released, Finding>,
+        out: &mut BytesMut,
+    ) -> Result<(), WebSocketError> {
+        let released = match verdict {
+            Ok(released) => {
+                message.scan = Some(scan);
+                released
+            }
+            Err(finding) => {
+                self.find(finding)?;
+                scan.give_up()
+            }
+        };
+        released.for_each(|bytes| message.written.piece(out, &bytes));
+        Ok(())
+    }
+
+    fn judge_whole(&mut self, content: Bytes) -> Result<(), WebSocketError> {
+        let Some(mut scan) = self.scan() else { return Ok(()) };
+        match scan.push(content).and_then(|_| scan.finish()) {
+            Ok(_) => Ok(()),
+            Err(finding) => self.find(finding),
+        }
+    }
+
+    /// What a finding means on this route: the end of the WebSocket, or a line in its record.
+    fn find(&mut self, finding: Finding) -> Result<(), WebSocketError> {
+        if self.mode != ScanMode::Record || finding.is_guarded_value() {
+            return Err(WebSocketError::Found(finding));
+        }
+        self.found.push(finding);
+        Ok(())
+    }
+}
