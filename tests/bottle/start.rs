@@ -35,7 +35,7 @@ fn the_preflight_of_a_full_bottle_has_six_fields() {
     let context = Context::new();
     context.bottle("git", GIT);
     context.agent("pusher", "---\nbottle: git\n---\n");
-    context.write("user/.ssh/id_acme", "not a key\n");
+    context.write("user/.ssh/id_acme", "-----BEGIN PRIVATE KEY-----\n");
     assert_outcome!(context.run(&["start", "pusher", "--dry-run"]));
 }
 
