@@ -1,7 +1,7 @@
 # What there is to run. Each of these does its own set-up, shows what it does, and is quick the second time.
 
 .PHONY: demo test interop conformance build bench bench-quick bench-compare bench-instructions bench-path bench-scan
-.PHONY: fuzz hardening lint setup clean-images clients-matrix test-gvisor launch-failures
+.PHONY: fuzz hardening lint setup clean-images clients-matrix test-gvisor test-podman launch-failures
 
 # A short story on this machine: an origin, a bottle, and what the bottle's agent can and cannot do.
 demo:
@@ -43,6 +43,10 @@ bench-instructions:
 # Steps of the request path alone, by criterion.
 bench-path:
 	cargo bench --locked -p benches --bench path
+
+# The tests of bottles on Podman; as root.
+test-podman:
+	@scripts/test-podman
 
 # docs/clients.md: the clients of tests/matrix in a bottle, each against an origin of its own.
 clients-matrix:

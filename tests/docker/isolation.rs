@@ -115,7 +115,9 @@ async fn no_name_is_resolved_but_the_proxys() {
         assert!(matches!(answers.as_str(), "0" | "silence"), "{name}: {answers}");
     }
     assert_ne!(bottle.sh("getent ahosts egress-proxy").await, "");
-    assert_eq!(bottle.sh(&format!("{ASK_THE_ENGINE} egress-proxy")).await, "1");
+    // Podman has no resolver on such a network.
+    let own = bottle.sh(&format!("{ASK_THE_ENGINE} egress-proxy")).await;
+    assert!(matches!(own.as_str(), "1" | "silence"), "{own}");
     assert!(bottle.exit(0).await.status.success());
 }
 

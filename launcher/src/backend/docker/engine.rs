@@ -10,6 +10,7 @@ pub(crate) mod images;
 pub(crate) mod inventory;
 mod logs;
 pub(crate) mod networks;
+mod podman;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -25,6 +26,16 @@ use crate::diagnostics::Explain;
 #[derive(Clone)]
 pub(crate) struct Engine {
     docker: Docker,
+    address: String,
+    make: Make,
+}
+
+/// Whose engine it is, where that matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Make {
+    /// Docker, or what behaves like it.
+    Docker,
+    Podman,
 }
 
 /// Labels of a container, a network or an image.
@@ -44,7 +55,12 @@ impl Engine {
         if found < OLDEST_API {
             return Err(EngineError::TooOld { address, found: found.to_string() });
         }
-        Ok(Self { docker })
+        let parts = docker.version().await.map_err(unreachable)?.components.unwrap_or_default();
+        let make = match parts.iter().any(|part| part.name == PODMAN) {
+            true => Make::Podman,
+            false => Make::Docker,
+        };
+        Ok(Self { docker, address, make })
     }
 }
 
@@ -86,6 +102,12 @@ pub enum EngineError {
     NoSubnet { network: String },
     #[error("the engine cannot keep the host off network `{network}`: it does not know `inhibit_ipv4`")]
     NotClosed { network: String },
+    #[error("Podman cannot make network `{network}`")]
+    ClosedNetwork { network: String, source: podman::PodmanError },
+    #[error(
+        "this engine resolves no names on a network without the host (`{network}`), and the proxy and pipelock go by name"
+    )]
+    NoNames { network: String },
     #[error("cannot remove network `{network}`")]
     RemoveNetwork { network: String, source: ApiError },
     #[error("cannot create container `{container}`")]
@@ -144,7 +166,10 @@ impl Explain for EngineError {
                 "`docker context ls` shows what there is; `DOCKER_CONTEXT=default` is this machine's engine"
             }
             Self::NotClosed { .. } => {
-                "an agent there would reach whatever listens on this machine; Docker from 20.10 on can do it, Podman cannot"
+                "an agent there would reach whatever listens on this machine; Docker from 20.10 on and Podman from 4.0 on keep it off"
+            }
+            Self::NoNames { .. } => {
+                "do without pipelock: `--dlp builtin`, or `dlp: builtin` in the bottle; or use Docker"
             }
             Self::CreateNetwork { source, .. } if says(source, "address pool") => {
                 "the engine has no addresses left: `bottle cleanup` and `docker network prune` give some back"
@@ -199,5 +224,8 @@ fn is_permission(error: &ApiError) -> bool {
 
 /// Until the head of an answer; streams and attached sessions run as long as they like.
 const REQUEST_TIMEOUT_SECONDS: u64 = 120;
+
+/// How Podman calls itself among the components of `/version`.
+const PODMAN: &str = "Podman Engine";
 
 const OLDEST_API: ClientVersion = ClientVersion { major_version: 1, minor_version: 41 };

@@ -2,7 +2,7 @@
 
 use ipnet::Ipv4Net;
 
-use super::engine::networks::Reach;
+use super::engine::networks::{Made, Names, Reach};
 use super::engine::{Engine, EngineError};
 use super::names::Role;
 use super::teardown::{Created, Thing};
@@ -45,6 +45,9 @@ pub(super) async fn create(engine: &Engine, plan: &Plan, created: &mut Created) 
 async fn create_one(engine: &Engine, plan: &Plan, role: Role) -> Result<Network, EngineError> {
     let reach = if role == Role::EgressNetwork { Reach::Outside } else { Reach::Members };
     let name = role.name(&plan.identity);
-    let subnet = engine.create_network(&name, reach, &role.labels(plan)).await?;
+    let Made { subnet, names } = engine.create_network(&name, reach, &role.labels(plan)).await?;
+    if role == Role::InspectionNetwork && names == Names::Nobody {
+        return Err(EngineError::NoNames { network: name });
+    }
     Ok(Network { name, subnet })
 }

@@ -17,7 +17,7 @@ use bollard::query_parameters::{
 use futures_util::StreamExt;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::{Engine, EngineError, Labels, is_missing, is_under_way};
+use super::{Engine, EngineError, Labels, Make, is_missing, is_under_way};
 
 /// One container, before it exists.
 #[derive(Debug, Clone)]
@@ -116,7 +116,7 @@ impl Engine {
     pub(crate) async fn create_container(&self, spec: ContainerSpec) -> Result<(), EngineError> {
         let container = spec.name.clone();
         let options = CreateContainerOptionsBuilder::default().name(&container).build();
-        let created = self.docker.create_container(Some(options), body(spec)).await;
+        let created = self.docker.create_container(Some(options), body(spec, self.make)).await;
         created.map(drop).map_err(|source| EngineError::CreateContainer { container, source })
     }
 
@@ -207,7 +207,7 @@ impl Engine {
     }
 }
 
-fn body(spec: ContainerSpec) -> ContainerCreateBody {
+fn body(spec: ContainerSpec, make: Make) -> ContainerCreateBody {
     let is_open = spec.input == Input::Open;
     let (mut disk, mut memory) = (Vec::new(), HashMap::new());
     for scratch in spec.scratch {
@@ -227,6 +227,7 @@ fn body(spec: ContainerSpec) -> ContainerCreateBody {
         cap_drop: Some(vec!["ALL".to_owned()]),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         runtime: spec.runtime,
+        sysctls: (make == Make::Podman).then(|| HashMap::from([(NO_IPV6.0.to_owned(), NO_IPV6.1.to_owned())])),
         pids_limit: Some(spec.limits.processes),
         memory: Some(spec.limits.memory_bytes),
         ulimits: Some(vec![ResourcesUlimits { name: Some("core".to_owned()), soft: Some(0), hard: Some(0) }]),
@@ -254,5 +255,8 @@ fn body(spec: ContainerSpec) -> ContainerCreateBody {
 
 /// The engine's own resolver then forwards to the container's loopback, where nobody listens.
 const NO_RESOLVER: &str = "127.0.0.1";
+
+/// Podman leaves link-local addresses, under which a container would find its host.
+const NO_IPV6: (&str, &str) = ("net.ipv6.conf.all.disable_ipv6", "1");
 
 const LAST_WORDS_LINES: &str = "5";
