@@ -16,3 +16,4 @@ mod pipelock;
 mod secrets;
 mod selftest;
 mod terminal;
+mod trust;
