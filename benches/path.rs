@@ -12,6 +12,7 @@ use egress_proxy::{
     mask::Mask,
     policy::{Defaults, Judged, Policy, ScanRules},
     scan::{Exemptions, Scanner},
+    settings::AnswerMode,
     tls::{
         self,
         leaves::{Leaves, Listing},
@@ -62,12 +63,16 @@ fn rewrite_head(criterion: &mut Criterion) {
     let credential = permit.credential().unwrap().unwrap();
     criterion.bench_function("rewrite a head", |bencher| {
         bencher.iter_batched(
-            || HeaderMap::clone(&request.fields),
-            |mut fields| {
-                permit.table().strip.strip(&mut fields, &permit.route().keep);
-                hop_by_hop::strip(&mut fields);
-                credential.inject(&mut fields);
-                fields
+            || {
+                let (mut head, ()) = http::Request::new(()).into_parts();
+                head.headers = HeaderMap::clone(&request.fields);
+                head
+            },
+            |mut head| {
+                permit.table().strip.strip(&mut head.headers, &permit.route().keep);
+                hop_by_hop::strip(&mut head.headers);
+                credential.inject(&mut head).unwrap();
+                head
             },
             BatchSize::SmallInput,
         );
@@ -148,7 +153,7 @@ impl Request {
 
 fn policy() -> Policy {
     let routes = files::parse_routes(&table(), "bench").unwrap();
-    let defaults = Defaults { inspect: InspectMode::Off, scan: ScanMode::Block };
+    let defaults = Defaults { inspect: InspectMode::Off, scan: ScanMode::Block, answers: AnswerMode::Off };
     Policy::new(routes, &store(), &ScanRules::default(), defaults).unwrap()
 }
 

@@ -68,12 +68,7 @@ async fn serve(args: &RunArgs, journal: Journal, events: Events) -> anyhow::Resu
         (None, Some(path)) => ScanRules::File(path.clone()),
         (None, None) => ScanRules::Shipped,
     };
-    let mut source = Source::new(
-        args.routes.clone(),
-        rules,
-        args.upstream.upstream_credential_file.clone(),
-        store,
-    );
+    let mut source = Source::new(args.routes.clone(), rules, args.upstream.upstream_credential_file.clone(), store);
     let routes = match (&given.routes, &args.routes) {
         (Some(_), Some(path)) => return Err(TwoTables(path.clone()).into()),
         (Some(routes), None) => files::parse_routes(&routes.to_string(), "stdin")?,
