@@ -133,7 +133,7 @@ async fn carries_everything(address: SocketAddr, _upstream: Served) {
 }
 
 async fn says_hello(proxy: &Proxy, origin: &Origin) {
-    let mut socket = proxy.client().web_socket(&origin.url("/ws")).await.expect("a WebSocket");
+    let mut socket = proxy.client().open_web_socket(&origin.url("/ws")).await.expect("a WebSocket");
     socket.send(Message::text("hello")).await.expect("open");
     let echo = within("an echo", socket.next()).await.expect("open").expect("no failure");
     assert_eq!(echo, Message::text("hello"));

@@ -52,7 +52,7 @@ async fn tunnels_are_used_again_and_speak_h2_where_the_origin_does() {
 async fn a_web_socket_and_a_stream_go_through() {
     let upstream = ConnectProxy::start(Behaviour::Tunnels).await;
     let stage = behind(&upstream, "").await;
-    let mut socket = stage.client().web_socket(&stage.url("/ws")).await.expect("a WebSocket");
+    let mut socket = stage.client().open_web_socket(&stage.url("/ws")).await.expect("a WebSocket");
     socket.send(Message::text("hello")).await.expect("open");
     let echo = within("an echo", socket.next()).await.expect("open").expect("no failure");
     assert_eq!(echo, Message::text("hello"));
