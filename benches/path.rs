@@ -12,6 +12,7 @@ use egress_proxy::{
     mask::Mask,
     policy::{Defaults, Judged, Policy, ScanRules},
     scan::{Exemptions, Scanner},
+    settings::AnswerMode,
     tls::{
         self,
         leaves::{Leaves, Listing},
@@ -148,7 +149,7 @@ impl Request {
 
 fn policy() -> Policy {
     let routes = files::parse_routes(&table(), "bench").unwrap();
-    let defaults = Defaults { inspect: InspectMode::Off, scan: ScanMode::Block };
+    let defaults = Defaults { inspect: InspectMode::Off, scan: ScanMode::Block, answers: AnswerMode::Off };
     Policy::new(routes, &store(), &ScanRules::default(), defaults).unwrap()
 }
 
