@@ -12,3 +12,4 @@ mod pipelock;
 mod secrets;
 mod selftest;
 mod terminal;
+mod trust;
