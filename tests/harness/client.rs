@@ -2,6 +2,7 @@
 //!
 //! Nothing is corrected on the way: a test that wants a wrong request can send it.
 
+mod frames;
 mod raw;
 
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use crate::h1::{self, Message, Reader};
 use crate::origin::{Content, full};
 use crate::{pki, within};
 
+pub use frames::{Ending, Field, Frames};
 pub use raw::RawConnection;
 
 /// Anything that ended an exchange without an answer.

@@ -4,6 +4,7 @@
 
 mod addresses;
 mod authority;
+mod corpus;
 mod credentials;
 mod debugging;
 mod echo_guard;
