@@ -1,6 +1,6 @@
 # What there is to run. Each of these does its own set-up, shows what it does, and is quick the second time.
 
-.PHONY: demo test interop build bench bench-quick bench-compare bench-instructions bench-path bench-scan fuzz lint setup clean-images clients-matrix
+.PHONY: demo test interop build bench bench-quick bench-compare bench-instructions bench-path bench-scan fuzz hardening lint setup clean-images clients-matrix
 
 # A short story on this machine: an origin, a bottle, and what the bottle's agent can and cannot do.
 demo:
@@ -63,3 +63,7 @@ bench-scan:
 # Every parser of client bytes against changed inputs, for FUZZ_SECONDS (20) each.
 fuzz:
 	@scripts/fuzz
+
+# The proxy under load and in want: 1 GiB each way, 1,000 clients, slowloris, reload, rotation, a dying origin, SIGTERM.
+hardening:
+	@scripts/hardening

@@ -13,6 +13,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use shared::routes::Route;
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, timeout_at},
@@ -23,7 +24,7 @@ use crate::{
     hop_by_hop,
     live::{ContentRevocation, Revoked},
     own_fields::{self, OwnField},
-    policy::Table,
+    policy::{Denied, RequestPermit, Table},
     record::Recording,
     respond,
     scan::stream::{ScanError, Scanned},
@@ -183,13 +184,20 @@ pub struct Received {
     revocation: ContentRevocation,
     recording: Arc<Recording>,
     table: Arc<Table>,
+    route: Arc<Route>,
     stop: Stop,
 }
 
 impl Received {
-    pub fn new(body: Incoming, revocation: ContentRevocation, recording: Arc<Recording>, table: Arc<Table>) -> Self {
+    pub fn new(
+        body: Incoming,
+        revocation: ContentRevocation,
+        recording: Arc<Recording>,
+        permit: &RequestPermit,
+    ) -> Self {
+        let (table, route) = (permit.table().clone(), permit.route().clone());
         let stop = Stop { reason: Arc::default(), recording: recording.clone() };
-        Self { body, revocation, recording, table, stop }
+        Self { body, revocation, recording, table, route, stop }
     }
 
     /// Where to read why this content stopped.
@@ -217,7 +225,7 @@ impl Body for Received {
         }
         Poll::Ready(match frame.into_trailers() {
             Ok(trailers) => {
-                let judged = judged_trailers(trailers, &self.table);
+                let judged = judged_trailers(trailers, &self.table, &self.route);
                 Some(judged.map(Frame::trailers).map_err(|error| self.stop.put(error)))
             }
             Err(_) => None,
@@ -233,9 +241,10 @@ impl Body for Received {
     }
 }
 
-fn judged_trailers(mut trailers: HeaderMap, table: &Table) -> Result<HeaderMap, ExchangeError> {
+fn judged_trailers(mut trailers: HeaderMap, table: &Table, route: &Route) -> Result<HeaderMap, ExchangeError> {
     own_fields::check(&trailers).map_err(|OwnField(name)| ExchangeError::OwnField(name))?;
     table.check_trailers(&trailers)?;
+    route.check_trailers(&trailers).map_err(Denied::Table)?;
     table.strip.strip(&mut trailers, &[]);
     hop_by_hop::strip(&mut trailers);
     Ok(trailers)

@@ -2,95 +2,85 @@
 //! guard that recognises any of them where it has no business. Nothing here has `Debug`, `Display`, `Serialize` or
 //! `Clone` that could show a value.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    sync::Arc,
-};
+mod forms;
+mod guard;
+mod secrets;
 
-use aho_corasick::AhoCorasick;
+use std::{collections::BTreeSet, sync::Arc};
+
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-use memchr::memmem::Finder;
-use shared::routes::{Auth, AuthScheme, CredentialSource, Routes};
+use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
+use shared::routes::{Auth, AuthScheme, CredentialSource, Routes, query};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::scan::ExactValues;
+pub use self::{
+    forms::Echoes,
+    guard::{CredentialSent, Guard},
+    secrets::{Secret, SecretStore},
+};
+use crate::{
+    scan::ExactValues,
+    target::{self, TargetError},
+};
 
 /// The least a credential may be long, in bytes: a shorter one would be found everywhere.
 pub const MIN_SECRET_LENGTH: usize = 8;
-
-/// A value that must not be shown. Overwritten when dropped.
-pub struct Secret(Zeroizing<Vec<u8>>);
-
-impl Secret {
-    pub fn new(value: impl Into<Vec<u8>>) -> Self {
-        Self(Zeroizing::new(value.into()))
-    }
-
-    /// The bytes, for writing into a request or comparing; never for showing.
-    pub(crate) fn expose(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-/// Values by name: from stdin first, then from the environment, and from files by path.
-#[derive(Default)]
-pub struct SecretStore {
-    given: BTreeMap<String, Arc<Secret>>,
-}
-
-impl SecretStore {
-    /// Replaces what is named, keeps the rest.
-    pub fn replace(&mut self, secrets: BTreeMap<String, String>) {
-        for (name, value) in secrets {
-            self.given.insert(name, Arc::new(Secret::new(value)));
-        }
-    }
-
-    /// The same values, and these, which replace what has their names.
-    pub fn with(&self, secrets: BTreeMap<String, String>) -> Self {
-        let mut store = Self { given: self.given.clone() };
-        store.replace(secrets);
-        store
-    }
-
-    fn find(&self, source: &CredentialSource) -> Result<Arc<Secret>, CredentialError> {
-        let name = source.name();
-        let secret = match source {
-            CredentialSource::Env(variable) => self.named(variable)?,
-            CredentialSource::File(path) => Arc::new(Secret::new(read_secret(path)?)),
-            CredentialSource::HostVariable(_) => return Err(CredentialError::Missing(name)),
-        };
-        match secret.expose().len() {
-            0 => Err(CredentialError::Empty(name)),
-            1..MIN_SECRET_LENGTH => Err(CredentialError::TooShort(name)),
-            _ => Ok(secret),
-        }
-    }
-
-    fn named(&self, name: &str) -> Result<Arc<Secret>, CredentialError> {
-        if let Some(secret) = self.given.get(name) {
-            return Ok(secret.clone());
-        }
-        let value = std::env::var_os(name).ok_or_else(|| CredentialError::Missing(name.to_owned()))?;
-        Ok(Arc::new(Secret::new(value.into_encoded_bytes())))
-    }
-}
 
 /// A route's credential, ready to be written.
 pub struct Credential {
     /// Records may show it.
     pub name: String,
-    field: HeaderName,
-    value: HeaderValue,
+    slot: Slot,
     secret: Arc<Secret>,
     /// Where in `user:password` the password begins, which is a secret alone too.
     password: Option<usize>,
     placeholder: Option<Arc<Secret>>,
-    /// Recognise the value in answers; built once, for every exchange needs them.
-    finders: Arc<[Finder<'static>]>,
+    echoes: Arc<Echoes>,
+}
+
+/// Where and as what a credential is written.
+#[derive(Clone)]
+enum Slot {
+    Field { name: HeaderName, value: HeaderValue },
+    Parameter { name: String, encoded: Arc<Zeroizing<String>> },
+}
+
+impl Slot {
+    fn of(scheme: &AuthScheme, name: &str, secret: &[u8]) -> Result<Self, CredentialError> {
+        let (field, written) = match scheme {
+            AuthScheme::Basic { username } => {
+                let user = username.as_ref().map(|name| format!("{name}:")).unwrap_or_default();
+                let pair = Zeroizing::new([user.as_bytes(), secret].concat());
+                if !pair.contains(&b':') {
+                    return Err(CredentialError::NotAPair(name.to_owned()));
+                }
+                (http::header::AUTHORIZATION, [b"Basic ", BASE64_STANDARD.encode(&*pair).as_bytes()].concat())
+            }
+            AuthScheme::Bearer => (http::header::AUTHORIZATION, [b"Bearer ", secret].concat()),
+            AuthScheme::Header(field) => (field.clone(), secret.to_vec()),
+            AuthScheme::Query { parameter } => {
+                let encoded = Arc::new(Zeroizing::new(forms::encoded(secret)));
+                return Ok(Self::Parameter { name: parameter.clone(), encoded });
+            }
+            AuthScheme::Token => (http::header::AUTHORIZATION, [b"token ", secret].concat()),
+        };
+        let unusable = |_| CredentialError::NotAFieldValue(name.to_owned());
+        let mut value = HeaderValue::from_bytes(&written).map_err(unusable)?;
+        value.set_sensitive(true);
+        Ok(Self::Field { name: field, value })
+    }
+
+    /// The value as it is written, without the name of a scheme.
+    fn written(&self) -> &[u8] {
+        match self {
+            Self::Field { value, .. } => {
+                let written = value.as_bytes();
+                written.iter().position(|byte| *byte == b' ').map_or(written, |space| &written[space + 1..])
+            }
+            Self::Parameter { encoded, .. } => encoded.as_bytes(),
+        }
+    }
 }
 
 impl Credential {
@@ -99,21 +89,7 @@ impl Credential {
     pub fn resolve(auth: &Auth, store: &SecretStore) -> Result<Self, CredentialError> {
         let name = auth.source.name();
         let secret = store.find(&auth.source)?;
-        let written = match &auth.scheme {
-            AuthScheme::Basic { username } => {
-                let user = username.as_ref().map(|name| format!("{name}:")).unwrap_or_default();
-                let pair = Zeroizing::new([user.as_bytes(), secret.expose()].concat());
-                if !pair.contains(&b':') {
-                    return Err(CredentialError::NotAPair(name));
-                }
-                [b"Basic ", BASE64_STANDARD.encode(&*pair).as_bytes()].concat()
-            }
-            AuthScheme::Bearer => [b"Bearer ", secret.expose()].concat(),
-            AuthScheme::Header(_) => secret.expose().to_vec(),
-            AuthScheme::Token => [b"token ", secret.expose()].concat(),
-        };
-        let mut value = HeaderValue::from_bytes(&written).map_err(|_| CredentialError::NotAFieldValue(name.clone()))?;
-        value.set_sensitive(true);
+        let slot = Slot::of(&auth.scheme, &name, secret.expose())?;
         let placeholder = match &auth.placeholder {
             Some(variable) => Some(store.find(&CredentialSource::Env(variable.clone()))?),
             None => None,
@@ -124,39 +100,62 @@ impl Credential {
         };
         let password = password.map(|colon| colon + 1);
         let password = password.filter(|begin| secret.expose().len() - begin >= MIN_SECRET_LENGTH);
-        let (field, finders) = (auth.scheme.field(), Arc::default());
-        let mut credential = Self { name, field, value, secret, password, placeholder, finders };
-        credential.finders = credential.echoes().into_iter().map(|value| Finder::new(value).into_owned()).collect();
-        Ok(credential)
+        let echoes = Echoes::of(&values(&slot, &secret, password));
+        let echoes = Arc::new(echoes.map_err(|_| CredentialError::TooLong(name.clone()))?);
+        Ok(Self { name, slot, secret, password, placeholder, echoes })
     }
 
-    /// Writes the credential into a request that goes to its own route's origin.
-    pub fn inject(&self, fields: &mut HeaderMap) {
-        fields.insert(self.field.clone(), self.value.clone());
+    /// Writes the credential into a request that goes to its own route's origin, in place of whatever the agent had there.
+    ///
+    /// # Errors
+    /// The target would grow too long.
+    pub fn inject(&self, head: &mut Parts) -> Result<(), TargetError> {
+        match &self.slot {
+            Slot::Field { name, value } => {
+                head.headers.insert(name.clone(), value.clone());
+                Ok(())
+            }
+            Slot::Parameter { name, encoded } => {
+                let target = target::path_and_query(&head.uri);
+                let target = Zeroizing::new(query::with(target.as_str(), name, encoded));
+                target::replace(&mut head.uri, &target)
+            }
+        }
     }
 
     /// Tells the scan which values may not leave.
     pub fn guard(&self, exact: &mut ExactValues) {
-        exact
-            .add(self.name.clone(), self.password.map_or(self.secret.expose(), |begin| &self.secret.expose()[begin..]));
-    }
-
-    /// The forms in which an origin could send the value back: bare, and as it was written (without the scheme's name).
-    pub fn echoes(&self) -> Vec<&[u8]> {
-        let written = self.value.as_bytes();
-        let written = written.iter().position(|byte| *byte == b' ').map_or(written, |space| &written[space + 1..]);
-        let mut forms = vec![self.secret.expose()];
-        if written != self.secret.expose() && written.len() >= MIN_SECRET_LENGTH {
-            forms.push(written);
+        let secret = self.password.map_or(self.secret.expose(), |begin| &self.secret.expose()[begin..]);
+        exact.add(self.name.clone(), secret);
+        if let Some(placeholder) = &self.placeholder {
+            exact.add_stand_in(self.name.clone(), placeholder.expose());
         }
-        forms.extend(self.password.map(|begin| &self.secret.expose()[begin..]));
-        forms
     }
 
-    /// What finds each of the [`Credential::echoes`].
-    pub fn finders(&self) -> &Arc<[Finder<'static>]> {
-        &self.finders
+    /// What is secret about it: the bare value, what is written, and the password of a pair.
+    pub fn values(&self) -> Vec<&[u8]> {
+        values(&self.slot, &self.secret, self.password)
     }
+
+    /// What finds the value in answers.
+    pub fn echoes(&self) -> &Arc<Echoes> {
+        &self.echoes
+    }
+
+    /// Whether both hold one value.
+    pub fn is_same_secret(&self, other: &Self) -> bool {
+        self.secret.expose() == other.secret.expose()
+    }
+}
+
+fn values<'s>(slot: &'s Slot, secret: &'s Secret, password: Option<usize>) -> Vec<&'s [u8]> {
+    let mut values = vec![secret.expose()];
+    let written = slot.written();
+    if written != secret.expose() && written.len() >= MIN_SECRET_LENGTH {
+        values.push(written);
+    }
+    values.extend(password.map(|begin| &secret.expose()[begin..]));
+    values
 }
 
 /// Which fields an agent's own credentials travel in: removed from every request, on every route.
@@ -186,103 +185,6 @@ impl StripList {
     }
 }
 
-/// Recognises real values and stand-ins in what an agent sends.
-pub struct Guard {
-    automaton: AhoCorasick,
-    /// Nothing shorter holds a value.
-    shortest: usize,
-    patterns: Vec<Guarded>,
-}
-
-struct Guarded {
-    name: String,
-    /// A stand-in is at home in a credential field of the route with this index.
-    placeholder_of: Option<(usize, HeaderName)>,
-}
-
-impl Guard {
-    /// `credentials`: those of the table's routes, in its order.
-    ///
-    /// # Errors
-    /// There are too many to look for.
-    pub fn new<'c>(
-        credentials: impl Iterator<Item = Option<&'c Credential>>,
-    ) -> Result<Option<Self>, aho_corasick::BuildError> {
-        let (mut needles, mut patterns) = (Vec::new(), Vec::new());
-        for (route, credential) in credentials.enumerate() {
-            let Some(credential) = credential else { continue };
-            for form in credential.echoes() {
-                needles.push(form.to_vec());
-                patterns.push(Guarded { name: credential.name.clone(), placeholder_of: None });
-            }
-            if let Some(placeholder) = &credential.placeholder {
-                needles.push(placeholder.expose().to_vec());
-                let home = Some((route, credential.field.clone()));
-                patterns.push(Guarded { name: format!("the stand-in for {}", credential.name), placeholder_of: home });
-            }
-        }
-        // Names of hosts and fields travel in lower case.
-        let automaton = AhoCorasick::builder().ascii_case_insensitive(true).build(&needles);
-        let shortest = needles.iter().map(Vec::len).min().unwrap_or_default();
-        for needle in &mut needles {
-            zeroize::Zeroize::zeroize(needle);
-        }
-        Ok(if patterns.is_empty() { None } else { Some(Self { automaton: automaton?, shortest, patterns }) })
-    }
-
-    /// Looks at a whole head. `route`: the index of the route that the request is for.
-    pub fn check_head(&self, target: &str, fields: &HeaderMap, route: Option<usize>) -> Result<(), CredentialSent> {
-        self.check(target.as_bytes(), "URL", None)?;
-        if target.contains('%') {
-            self.check(&percent_decoded(target), "URL", None)?;
-        }
-        self.check_fields(fields, route)
-    }
-
-    /// Looks at the name of a host, wherever it stands.
-    pub fn check_name(&self, name: &str) -> Result<(), CredentialSent> {
-        self.check(name.as_bytes(), "the name of a host", None)
-    }
-
-    pub fn check_fields(&self, fields: &HeaderMap, route: Option<usize>) -> Result<(), CredentialSent> {
-        for (name, value) in fields {
-            // Names first: from here on one may be told as the place of a value.
-            self.check(name.as_str().as_bytes(), "the name of a field", None)?;
-            let home = route.map(|route| (route, name));
-            self.check(value.as_bytes(), name.as_str(), home)?;
-            if let Some(pair) = basic_pair(name, value) {
-                self.check(&pair, name.as_str(), home)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// `home`: the route and the field in which `bytes` were found.
-    fn check(&self, bytes: &[u8], place: &str, home: Option<(usize, &HeaderName)>) -> Result<(), CredentialSent> {
-        if bytes.len() < self.shortest {
-            return Ok(());
-        }
-        for found in self.automaton.find_overlapping_iter(bytes) {
-            let guarded = &self.patterns[found.pattern().as_usize()];
-            let at_home = guarded.placeholder_of.as_ref().zip(home).is_some_and(|((route, own), (here, field))| {
-                *route == here && (own == field || ALWAYS_STRIPPED.contains(&field.as_str()))
-            });
-            if !at_home {
-                return Err(CredentialSent { name: guarded.name.clone(), place: place.to_owned() });
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A real credential, or a stand-in out of its place, was sent by the agent.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[error("the value of {name} was sent in {place}")]
-pub struct CredentialSent {
-    pub name: String,
-    pub place: String,
-}
-
 /// Why a route's credential cannot be used.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum CredentialError {
@@ -294,6 +196,8 @@ pub enum CredentialError {
     NotAFieldValue(String),
     #[error("the credential `{0}` must be `user:password` for scheme `Basic` without `username`")]
     NotAPair(String),
+    #[error("the credential `{0}` is too long to be guarded")]
+    TooLong(String),
     #[error("the credential `{0}` is shorter than {MIN_SECRET_LENGTH} bytes")]
     TooShort(String),
     #[error("the credential file `{path}` cannot be read: {reason}")]
@@ -312,53 +216,12 @@ const ALWAYS_STRIPPED: [&str; 8] = [
     "job-token",
 ];
 
-/// A secret's file, without the line end that editors leave.
-fn read_secret(path: &Path) -> Result<Vec<u8>, CredentialError> {
-    let unreadable = |error: std::io::Error| CredentialError::Unreadable {
-        path: path.display().to_string(),
-        reason: error.to_string(),
-    };
-    let mut value = std::fs::read(path).map_err(unreadable)?;
-    while value.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-        value.pop();
-    }
-    Ok(value)
-}
-
-/// What a Basic field's value holds (RFC 7617).
-fn basic_pair(name: &HeaderName, value: &HeaderValue) -> Option<Vec<u8>> {
-    if name != header::AUTHORIZATION && name != header::PROXY_AUTHORIZATION {
-        return None;
-    }
-    let (scheme, encoded) = value.to_str().ok()?.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    BASE64_STANDARD.decode(encoded.trim()).ok()
-}
-
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [byte, tail @ ..] = rest {
-        let digit = |byte: &u8| char::from(*byte).to_digit(16);
-        match rest {
-            [b'%', high, low, after @ ..] if digit(high).is_some() && digit(low).is_some() => {
-                let value = digit(high).unwrap_or_default() * 16 + digit(low).unwrap_or_default();
-                decoded.push(u8::try_from(value).unwrap_or_default());
-                rest = after;
-            }
-            _ => {
-                decoded.push(*byte);
-                rest = tail;
-            }
-        }
-    }
-    decoded
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use http::header;
+
     use super::*;
 
     const TOKEN: &str = "real-value-0123";
@@ -367,7 +230,8 @@ mod tests {
         let mut store = SecretStore::default();
         let secrets =
             [("T", TOKEN), ("P", "stand-in-4567"), ("SHORT", "1234567"), ("BROKEN", "12345\n678"), ("EMPTY", "")];
-        store.replace(secrets.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect());
+        let secrets = secrets.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        store.replace(secrets.collect::<BTreeMap<_, _>>());
         store
     }
 
@@ -377,9 +241,9 @@ mod tests {
 
     fn injected(scheme: AuthScheme) -> (String, String) {
         let credential = Credential::resolve(&auth(scheme, "T"), &store()).ok().unwrap();
-        let mut fields = HeaderMap::new();
-        credential.inject(&mut fields);
-        let (name, value) = fields.iter().next().unwrap();
+        let (mut head, ()) = http::Request::new(()).into_parts();
+        credential.inject(&mut head).unwrap();
+        let (name, value) = head.headers.iter().next().unwrap();
         assert!(value.is_sensitive());
         (name.to_string(), value.to_str().unwrap().to_owned())
     }
@@ -397,6 +261,22 @@ mod tests {
     }
 
     #[test]
+    fn a_parameter_is_encoded_and_put_at_the_end_of_the_query() {
+        let scheme = AuthScheme::Query { parameter: "key".to_owned() };
+        let mut store = store();
+        store.replace(BTreeMap::from([("Q".to_owned(), "a/b+c d&e=f?g%h".to_owned())]));
+        let credential = Credential::resolve(&auth(scheme, "Q"), &store).ok().unwrap();
+        for (target, expected) in [
+            ("/x?a=%2f", "/x?a=%2f&key=a%2Fb%2Bc%20d%26e%3Df%3Fg%25h"),
+            ("https://h.example/x", "https://h.example/x?key=a%2Fb%2Bc%20d%26e%3Df%3Fg%25h"),
+        ] {
+            let (mut head, ()) = http::Request::builder().uri(target).body(()).unwrap().into_parts();
+            credential.inject(&mut head).unwrap();
+            assert_eq!(head.uri.to_string(), expected);
+        }
+    }
+
+    #[test]
     fn unusable_values_are_named_and_never_shown() {
         for (variable, expected) in [
             ("SHORT", CredentialError::TooShort("SHORT".to_owned())),
@@ -408,30 +288,6 @@ mod tests {
         }
         let bare = Auth { placeholder: None, ..auth(AuthScheme::Basic { username: None }, "T") };
         assert_eq!(Credential::resolve(&bare, &store()).err(), Some(CredentialError::NotAPair("T".to_owned())));
-    }
-
-    #[test]
-    fn the_guard_knows_values_and_misplaced_stand_ins() {
-        let credential = Credential::resolve(&auth(AuthScheme::Bearer, "T"), &store()).ok().unwrap();
-        let guard = Guard::new([None, Some(&credential)].into_iter()).unwrap().unwrap();
-        let fields = |name: &'static str, value: &str| {
-            let mut fields = HeaderMap::new();
-            fields.insert(name, value.parse().unwrap());
-            fields
-        };
-        let encoded = format!("Basic {}", BASE64_STANDARD.encode(format!("x:{TOKEN}")));
-        for (target, fields, route) in [
-            (format!("/?k={TOKEN}"), HeaderMap::new(), Some(1)),
-            ("/?k=real%2Dvalue-0123".to_owned(), HeaderMap::new(), Some(1)),
-            ("/".to_owned(), fields("authorization", &format!("Bearer {TOKEN}")), Some(1)),
-            ("/".to_owned(), fields("authorization", &encoded), Some(1)),
-            ("/".to_owned(), fields("x-other", "a stand-in-4567 b"), Some(1)),
-            ("/".to_owned(), fields("authorization", "Bearer stand-in-4567"), Some(0)),
-            ("/stand-in-4567".to_owned(), HeaderMap::new(), Some(1)),
-        ] {
-            assert!(guard.check_head(&target, &fields, route).is_err(), "{target} {fields:?}");
-        }
-        assert_eq!(guard.check_head("/", &fields("authorization", "Bearer stand-in-4567"), Some(1)), Ok(()));
     }
 
     #[test]
@@ -447,15 +303,5 @@ mod tests {
         strip.strip(&mut fields, &[header::AUTHORIZATION]);
         let left: Vec<_> = fields.keys().map(HeaderName::as_str).collect();
         assert_eq!(left, ["authorization", "accept"]);
-    }
-
-    #[test]
-    fn the_password_of_a_pair_is_a_secret_alone() {
-        let mut store = store();
-        store.replace(BTreeMap::from([("PAIR".to_owned(), "ada:battery-staple".to_owned())]));
-        let credential = Credential::resolve(&auth(AuthScheme::Basic { username: None }, "PAIR"), &store).ok().unwrap();
-        assert!(credential.echoes().contains(&&b"battery-staple"[..]));
-        let guard = Guard::new([Some(&credential)].into_iter()).unwrap().unwrap();
-        assert!(guard.check_head("/battery-staple", &HeaderMap::new(), Some(0)).is_err());
     }
 }

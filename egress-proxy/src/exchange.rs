@@ -8,7 +8,7 @@ use hyper::body::{Body, Incoming};
 use shared::{
     authority::{Authority, Host},
     contract::INTROSPECTION_HOST,
-    routes::{InspectMode, ScanMode, Scheme},
+    routes::{InspectMode, ScanMode, Scheme, query},
 };
 
 use crate::{
@@ -137,10 +137,13 @@ async fn exchange(
     for name in [header::EXPECT, header::CONTENT_LENGTH] {
         head.headers.remove(name);
     }
+    if let Some(bare) = permit.route().parameter().and_then(|name| query::without(path_and_query.as_str(), name)) {
+        target::replace(&mut head.uri, &bare)?;
+    }
 
     // Scan and inspect. Nothing has been resolved or dialled, and no credential of ours is in the head.
     scan_head(&permit, &head, recording)?;
-    let received = Received::new(body, revocation.of_content(), recording.clone(), permit.table().clone());
+    let received = Received::new(body, revocation.of_content(), recording.clone(), &permit);
     let stop = received.stop();
     let (content, way_back) = match received.is_end_stream() && permit.inspect() == InspectMode::Off {
         true => (Content::empty(), None),
@@ -152,7 +155,7 @@ async fn exchange(
     let credential = permit.credential()?.cloned();
     recording.note(|draft| draft.allowed = true);
     if let Some(credential) = &credential {
-        credential.inject(&mut head.headers);
+        credential.inject(&mut head)?;
         recording.note(|draft| draft.credential = Some(credential.name.clone()));
     }
     let mask = credential.as_deref().map(Mask::new);
@@ -236,7 +239,7 @@ fn scan_head(permit: &RequestPermit, head: &Parts, recording: &Recording) -> Res
 /// What a finding means on this route: the end of the exchange, or a line in its record.
 fn found(scanned: Result<(), Finding>, mode: ScanMode, recording: &Recording) -> Result<(), ExchangeError> {
     match scanned {
-        Err(finding) if mode == ScanMode::Record => {
+        Err(finding) if mode == ScanMode::Record && !finding.is_guarded_value() => {
             recording.note(|draft| draft.findings.push(finding));
             Ok(())
         }

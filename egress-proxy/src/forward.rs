@@ -13,7 +13,10 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use http::{HeaderValue, Method, Request, Response, Uri, Version, header, uri};
 use hyper::body::Body;
-use shared::{authority::Authority, routes::Scheme};
+use shared::{
+    authority::{Authority, Host},
+    routes::Scheme,
+};
 use thiserror::Error;
 
 pub use self::origin_content::OriginContent;
@@ -122,7 +125,9 @@ fn address(request: &mut Request<Content>, permit: &RequestPermit, sender: &Send
     let target = crate::target::path_and_query(request.uri());
     match sender {
         Sender::Http1(_) => {
-            if !request.headers().contains_key(header::HOST) {
+            // One spelling: a server may take a trailing dot, say, for another site than the one that was judged.
+            let named = request.headers().get(header::HOST);
+            if !named.is_some_and(|named| is_plain(named, permit.authority())) {
                 let host = HeaderValue::from_str(&shown_authority(permit.authority(), permit.scheme()));
                 if let Ok(host) = host {
                     request.headers_mut().insert(header::HOST, host);
@@ -150,6 +155,12 @@ fn address(request: &mut Request<Content>, permit: &RequestPermit, sender: &Send
             }
         }
     }
+}
+
+/// Whether a `Host` that names this authority does so in its plain spelling.
+fn is_plain(named: &HeaderValue, authority: &Authority) -> bool {
+    let Host::Name(name) = &authority.host else { return false };
+    named.as_bytes().strip_prefix(name.as_bytes()).is_some_and(|port| matches!(port, [] | [b':', b'1'..=b'9', ..]))
 }
 
 /// An authority as `Host` shows it: without the scheme's own port.

@@ -1,18 +1,18 @@
 //! The echo guard: an injected credential that an origin sends back is masked, byte for byte, so that lengths and
-//! framing stay. Works across chunk borders and holds back nothing but a tail that could begin a value.
+//! framing stay, in every form that [`Echoes`] knows. Works across chunk borders and holds back nothing but a tail that
+//! could begin a value.
 //!
 //! A coded answer passes as it is and is decoded beside the stream: a value in it, or a coding that cannot be undone,
 //! ends the exchange before the byte that completes it has gone out.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue};
-use memchr::memmem::Finder;
 use thiserror::Error;
 
 use crate::{
-    credentials::Credential,
+    credentials::{Credential, Echoes},
     scan::coding::{Codings, Unreadable},
 };
 
@@ -21,8 +21,10 @@ const MASK: u8 = b'*';
 
 /// The values of one exchange, and the tail that was held back.
 pub struct Mask {
-    finders: Arc<[Finder<'static>]>,
+    echoes: Arc<Echoes>,
     held: Bytes,
+    /// So many of the held bytes belong to a value that began before them.
+    covered: usize,
     beside: Option<Beside>,
 }
 
@@ -34,7 +36,7 @@ struct Beside {
 
 impl Mask {
     pub fn new(credential: &Credential) -> Self {
-        Self { finders: credential.finders().clone(), held: Bytes::new(), beside: None }
+        Self { echoes: credential.echoes().clone(), held: Bytes::new(), covered: 0, beside: None }
     }
 
     /// Learns from an answer's fields how its content is coded.
@@ -51,11 +53,12 @@ impl Mask {
     pub fn fields(&self, fields: &mut HeaderMap) -> usize {
         let mut masked = 0;
         for value in fields.values_mut() {
-            if !self.finders.iter().any(|finder| finder.find(value.as_bytes()).is_some()) {
+            let places = self.echoes.places(value.as_bytes());
+            if places.is_empty() {
                 continue;
             }
             let mut bytes = BytesMut::from(value.as_bytes());
-            masked += self.mask(&mut bytes);
+            masked += fill(&mut bytes, &places);
             if let Ok(clean) = HeaderValue::from_maybe_shared(bytes.freeze()) {
                 *value = clean;
             }
@@ -63,39 +66,28 @@ impl Mask {
         masked
     }
 
-    /// Takes a chunk; gives what may go on now and how many bytes of it were masked.
+    /// Takes a chunk; gives what may go on now and how many bytes of it were masked. Which bytes are masked depends on
+    /// the content alone, never on how it is cut.
     ///
     /// # Errors
     /// A coded answer holds a value, or cannot be decoded.
     pub fn push(&mut self, chunk: Bytes) -> Result<(Bytes, usize), EchoError> {
         if let Some(beside) = &mut self.beside {
             for piece in chunk.chunks(PIECE) {
-                beside
-                    .codings
-                    .decode(piece)
-                    .map_err(EchoError::from)
-                    .and_then(|text| beside.look(&self.finders, text))?;
+                let text = beside.codings.decode(piece)?;
+                beside.look(&self.echoes, &text)?;
             }
             return Ok((chunk, 0));
         }
         let joined = if self.held.is_empty() { chunk } else { [self.held.as_ref(), &chunk].concat().into() };
-        self.held = Bytes::new();
-        let hit = self.finders.iter().any(|finder| finder.find(&joined).is_some());
-        let (mut bytes, masked) = if hit {
-            let mut bytes = BytesMut::from(joined);
-            let masked = self.mask(&mut bytes);
-            (bytes.freeze(), masked)
-        } else {
-            (joined, 0)
-        };
-        let tail = self.finders.iter().map(|finder| open_tail(&bytes, finder.needle())).max().unwrap_or_default();
-        self.held = bytes.split_off(bytes.len() - tail);
-        Ok((bytes, masked))
+        let tail = self.echoes.open_tail(&joined);
+        Ok(self.release(joined, tail))
     }
 
-    /// What was held back, once the content has ended.
-    pub fn finish(&mut self) -> Bytes {
-        std::mem::take(&mut self.held)
+    /// What was held back, once the content has ended, and how many bytes of it are masked.
+    pub fn finish(&mut self) -> (Bytes, usize) {
+        let held = std::mem::take(&mut self.held);
+        self.release(held, 0)
     }
 
     /// The same, to be looked at.
@@ -107,28 +99,47 @@ impl Mask {
         self.held.len()
     }
 
-    fn mask(&self, bytes: &mut BytesMut) -> usize {
-        let mut masked = 0;
-        for finder in self.finders.iter() {
-            let length = finder.needle().len();
-            let found: Vec<usize> = finder.find_iter(bytes).collect();
-            for start in found {
-                bytes[start..start + length].fill(MASK);
-                masked += length;
-            }
+    /// Lets all but the tail go. A value that begins in what goes is whole, for otherwise its begin would be in the tail.
+    fn release(&mut self, mut bytes: Bytes, tail: usize) -> (Bytes, usize) {
+        let split = bytes.len() - tail;
+        let mut places = self.echoes.places(&bytes);
+        // What begins in the tail is found again with what follows.
+        places.retain(|place| place.start < split);
+        if self.covered > 0 {
+            places.insert(0, 0..self.covered);
         }
-        masked
+        self.held = bytes.split_off(split);
+        self.covered = places.iter().map(|place| place.end.saturating_sub(split)).max().unwrap_or_default();
+        if places.is_empty() {
+            return (bytes, 0);
+        }
+        let mut clean = BytesMut::from(bytes);
+        let masked = fill(&mut clean, &places);
+        (clean.freeze(), masked)
     }
 }
 
+/// Masks these places, as far as the bytes go; returns how many bytes that were.
+fn fill(bytes: &mut [u8], places: &[Range<usize>]) -> usize {
+    let (mut masked, mut done) = (0, 0);
+    for place in places {
+        let (start, end) = (place.start.max(done), place.end.min(bytes.len()));
+        if start < end {
+            bytes[start..end].fill(MASK);
+            masked += end - start;
+            done = end;
+        }
+    }
+    masked
+}
+
 impl Beside {
-    fn look(&mut self, finders: &[Finder<'static>], text: Vec<u8>) -> Result<(), EchoError> {
-        self.tail.extend_from_slice(&text);
-        if finders.iter().any(|finder| finder.find(&self.tail).is_some()) {
+    fn look(&mut self, echoes: &Echoes, text: &[u8]) -> Result<(), EchoError> {
+        self.tail.extend_from_slice(text);
+        if echoes.is_in(&self.tail) {
             return Err(EchoError::Found);
         }
-        let longest = finders.iter().map(|finder| finder.needle().len()).max().unwrap_or(1);
-        let seen = self.tail.len().saturating_sub(longest - 1);
+        let seen = self.tail.len().saturating_sub(echoes.longest() - 1);
         self.tail.drain(..seen);
         Ok(())
     }
@@ -146,19 +157,13 @@ pub enum EchoError {
     Unreadable(#[from] Unreadable),
 }
 
-/// The length of the longest end of `bytes` that could begin `value`.
-fn open_tail(bytes: &[u8], value: &[u8]) -> usize {
-    let longest = bytes.len().min(value.len() - 1);
-    (1..=longest).rev().find(|&length| bytes[bytes.len() - length..] == value[..length]).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn mask(values: &[&str]) -> Mask {
-        let finders = values.iter().map(|value| Finder::new(value.as_bytes()).into_owned()).collect();
-        Mask { finders, held: Bytes::new(), beside: None }
+        let values: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
+        Mask { echoes: Arc::new(Echoes::of(&values).unwrap()), held: Bytes::new(), covered: 0, beside: None }
     }
 
     #[test]
@@ -172,10 +177,30 @@ mod tests {
                 for part in [&content[..first], &content[first..second], &content[second..]] {
                     out.extend_from_slice(&mask.push(Bytes::copy_from_slice(part.as_bytes())).unwrap().0);
                 }
-                out.extend_from_slice(&mask.finish());
+                out.extend_from_slice(&mask.finish().0);
                 assert_eq!(String::from_utf8(out).unwrap(), expected, "{first} {second}");
             }
         }
+    }
+
+    #[test]
+    fn values_that_overlap_are_masked_whole_however_the_content_is_cut() {
+        let content = "xabcabcabcabx abcabcabc";
+        for first in 0..content.len() {
+            let mut mask = mask(&["abcabcab"]);
+            let mut out = mask.push(Bytes::copy_from_slice(&content.as_bytes()[..first])).unwrap().0.to_vec();
+            out.extend_from_slice(&mask.push(Bytes::copy_from_slice(&content.as_bytes()[first..])).unwrap().0);
+            out.extend_from_slice(&mask.finish().0);
+            assert_eq!(String::from_utf8(out).unwrap(), "x***********x ********c", "{first}");
+        }
+    }
+
+    #[test]
+    fn encoded_values_are_masked_at_the_same_length() {
+        let mut mask = mask(&["secret/value"]);
+        let text = "c2VjcmV0L3ZhbHVl 7365637265742f76616c7565 secret%2Fvalue";
+        let (out, masked) = mask.push(Bytes::from_static(text.as_bytes())).unwrap();
+        assert_eq!((&out[..], masked), (&b"**************** ************************ **************"[..], 54));
     }
 
     #[test]

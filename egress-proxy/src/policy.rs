@@ -4,7 +4,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -32,6 +32,8 @@ pub struct Table {
     pub strip: StripList,
     guard: Option<Guard>,
     scanner: Arc<Scanner>,
+    /// Looks for the proxy's own values only, where a route wants no scan; `None` where there are none.
+    sentinel: Option<Arc<Scanner>>,
 }
 
 struct RouteState {
@@ -61,14 +63,20 @@ pub struct Policy {
     table: ArcSwap<Table>,
     generations: AtomicU64,
     defaults: Defaults,
+    /// Credentials that are no longer injected, the latest last: agents may have seen them, and they may still be valid.
+    former: Mutex<Vec<Arc<Credential>>>,
 }
+
+/// So many former credentials are still guarded.
+const FORMER: usize = 64;
 
 impl Policy {
     /// # Errors
     /// As [`Policy::replace`], with missing credentials as errors.
     pub fn new(routes: Routes, store: &SecretStore, rules: &ScanRules, defaults: Defaults) -> Result<Self, TableError> {
-        let table = Table::build(0, routes, store, rules, Missing::IsAnError, defaults.inspect)?;
-        Ok(Self { table: ArcSwap::from_pointee(table), generations: AtomicU64::new(1), defaults })
+        let table = Table::build(0, routes, store, rules, Missing::IsAnError, defaults.inspect, &[])?;
+        let (table, generations) = (ArcSwap::from_pointee(table), AtomicU64::new(1));
+        Ok(Self { table, generations, defaults, former: Mutex::default() })
     }
 
     /// Puts another table in force, whole or not at all.
@@ -77,7 +85,19 @@ impl Policy {
     /// The table names an unknown rule of the scan; the old one stays.
     pub fn replace(&self, routes: Routes, store: &SecretStore, rules: &ScanRules) -> Result<(), TableError> {
         let generation = self.generations.fetch_add(1, Ordering::Relaxed);
-        let table = Table::build(generation, routes, store, rules, Missing::RefusesRequests, self.defaults.inspect)?;
+        let mut former = self.former.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guarded = former.clone();
+        for gone in self.table.load().credentials() {
+            if !guarded.iter().any(|known| known.is_same_secret(gone)) {
+                guarded.push(gone.clone());
+            }
+        }
+        let (missing, inspect) = (Missing::RefusesRequests, self.defaults.inspect);
+        let table = Table::build(generation, routes, store, rules, missing, inspect, &guarded)?;
+        guarded.retain(|former| !table.credentials().any(|current| current.is_same_secret(former)));
+        let excess = guarded.len().saturating_sub(FORMER);
+        guarded.drain(..excess);
+        *former = guarded;
         self.table.store(Arc::new(table));
         Ok(())
     }
@@ -110,8 +130,10 @@ impl Policy {
     pub fn check_credentials(&self, request: Judged<'_>) -> Result<(), CredentialSent> {
         let table = self.table.load();
         let Some(guard) = &table.guard else { return Ok(()) };
-        let route = table.routes.find(&request.authority.host).and_then(|route| table.index(route));
-        guard.check_head(request.target.as_str(), request.fields, route)
+        let route = table.routes.find(&request.authority.host);
+        let parameter = route.and_then(|route| route.parameter());
+        let index = route.and_then(|route| table.index(route));
+        guard.check_head(request.target.as_str(), request.fields, index, parameter)
     }
 
     /// Looks for real credentials in the name of a host, as a client wrote it.
@@ -132,7 +154,7 @@ impl Policy {
         let index =
             table.index(&route).ok_or(Denied::Table(Refusal::HostUnlisted { host: request.authority.host.clone() }))?;
         let inspect = route.inspect.unwrap_or(self.defaults.inspect);
-        let scan = route.scan.unwrap_or(self.defaults.scan);
+        let scan = Scan::of(&table, index, route.scan.unwrap_or(self.defaults.scan));
         let (authority, answers) = (request.authority.clone(), self.defaults.answers);
         Ok(RequestPermit { table, index, route, rule, authority, scheme: request.scheme, inspect, scan, answers })
     }
@@ -165,6 +187,7 @@ impl Table {
         rules: &ScanRules,
         missing: Missing,
         default: InspectMode,
+        former: &[Arc<Credential>],
     ) -> Result<Self, TableError> {
         let mut credentials = Vec::with_capacity(routes.iter().len());
         let mut exact = ExactValues::default();
@@ -180,6 +203,10 @@ impl Table {
             }
             credentials.push(credential);
         }
+        for credential in former {
+            credential.guard(&mut exact);
+        }
+        let sentinel = exact.scanner().map(Arc::new);
         let scanner = rules.compile(exact)?;
         let mut states = Vec::with_capacity(credentials.len());
         for (route, credential) in routes.iter().zip(credentials) {
@@ -194,13 +221,19 @@ impl Table {
             })?;
             states.push(RouteState { credential, exemptions });
         }
-        let guard = Guard::new(states.iter().map(|state| state.credential.as_ref().and_then(|c| c.as_deref().ok())))?;
-        Ok(Self { generation, strip: StripList::of(&routes), routes, states, guard, scanner: Arc::new(scanner) })
+        let current = states.iter().map(|state| state.credential.as_ref().and_then(|c| c.as_deref().ok()));
+        let guard = Guard::new(current, former.iter().map(Arc::as_ref))?;
+        let (strip, scanner) = (StripList::of(&routes), Arc::new(scanner));
+        Ok(Self { generation, strip, routes, states, guard, scanner, sentinel })
     }
 
     /// The scan's rules, with every credential of the table among them.
     pub fn scanner(&self) -> &Arc<Scanner> {
         &self.scanner
+    }
+
+    fn credentials(&self) -> impl Iterator<Item = &Arc<Credential>> {
+        self.states.iter().filter_map(|state| state.credential.as_ref()?.as_ref().ok())
     }
 
     fn index(&self, route: &Arc<Route>) -> Option<usize> {
@@ -264,8 +297,32 @@ pub struct RequestPermit {
     authority: Arc<Authority>,
     scheme: Scheme,
     inspect: InspectMode,
-    scan: ScanMode,
     answers: AnswerMode,
+    scan: Scan,
+}
+
+/// How a request is scanned. A route that wants no scan is still searched for the proxy's own values.
+struct Scan {
+    scanner: Arc<Scanner>,
+    exemptions: Exemptions,
+    mode: ScanMode,
+    /// What the route or the settings ask for.
+    asked: ScanMode,
+}
+
+impl Scan {
+    fn of(table: &Table, index: usize, asked: ScanMode) -> Self {
+        match (asked, &table.sentinel) {
+            (ScanMode::Off, Some(sentinel)) => {
+                let (scanner, exemptions) = (sentinel.clone(), Exemptions::default());
+                Self { scanner, exemptions, mode: ScanMode::Block, asked }
+            }
+            _ => {
+                let (scanner, exemptions) = (table.scanner.clone(), table.states[index].exemptions.clone());
+                Self { scanner, exemptions, mode: asked, asked }
+            }
+        }
+    }
 }
 
 impl RequestPermit {
@@ -293,8 +350,9 @@ impl RequestPermit {
         self.inspect
     }
 
+    /// What a finding does.
     pub fn scan(&self) -> ScanMode {
-        self.scan
+        self.scan.mode
     }
 
     /// Whether the answer is scanned too.
@@ -305,16 +363,16 @@ impl RequestPermit {
     /// What has to be done with a request before it leaves.
     fn demands(&self) -> impl PartialEq + '_ {
         let Route { keep, scan_except, .. } = &*self.route;
-        (self.inspect, self.scan, scan_except, keep, &self.table.strip)
+        (self.inspect, self.scan.asked, scan_except, keep, &self.table.strip)
     }
 
-    /// The scan's rules, with every credential of the table among them.
+    /// What the request is searched for, every credential of the table in any case.
     pub fn scanner(&self) -> &Arc<Scanner> {
-        &self.table.scanner
+        &self.scan.scanner
     }
 
     pub fn exemptions(&self) -> &Exemptions {
-        &self.table.states[self.index].exemptions
+        &self.scan.exemptions
     }
 
     /// The route's credential, where it has one.
@@ -348,7 +406,7 @@ pub enum TableError {
     Credential { route: String, line: usize, source: CredentialError },
     #[error("route `{route}` (line {line}) excepts a rule that the scan does not have")]
     Exemption { route: String, line: usize, source: UnknownRule },
-    #[error("the credentials of all routes cannot be watched for")]
+    #[error("the credentials of all routes cannot be guarded")]
     Guard(#[from] aho_corasick::BuildError),
     #[error("route `{route}` (line {line}) wants to be inspected, and the proxy runs without `--inspect`")]
     InspectorAbsent { route: String, line: usize },

@@ -235,7 +235,7 @@ impl Drop for Recording {
             let mut capture = capture.into_inner().unwrap_or_else(PoisonError::into_inner);
             capture.query = draft.target.as_ref().and_then(PathAndQuery::query).map(str::to_owned);
             capture.injected =
-                draft.route.as_ref().and_then(|route| route.auth.as_ref()).map(|auth| auth.scheme.field());
+                draft.route.as_ref().and_then(|route| route.auth.as_ref()).and_then(|auth| auth.scheme.field());
             capture
         });
         room.write_exchange(record, capture.as_ref());

@@ -128,8 +128,9 @@ impl Relay {
 
     /// What is left to send once the content has ended.
     fn rest(&mut self) -> Option<Frame<Bytes>> {
-        let held = self.mask.as_mut().map(Mask::finish).filter(|held| !held.is_empty());
-        if let Some(held) = held {
+        let held = self.mask.as_mut().map(Mask::finish).filter(|(held, _)| !held.is_empty());
+        if let Some((held, masked)) = held {
+            self.recording.count_masked(masked);
             self.recording.response_content(&held);
             return Some(Frame::data(held));
         }

@@ -12,6 +12,7 @@ use shared::{
     contract::StdinDocument,
     routes::{CredentialSource, Routes},
 };
+use thiserror::Error;
 
 use crate::{credentials::SecretStore, files, policy::ScanRules, proxy::Proxy};
 
@@ -73,7 +74,12 @@ impl Source {
         let document = parse_document(line)?;
         anyhow::ensure!(document.ca.is_none(), "the certificate authority cannot be replaced while the proxy runs");
         let routes = match &document.routes {
-            Some(routes) => files::parse_routes(&routes.to_string(), "stdin")?,
+            Some(routes) => {
+                if let Some(path) = &self.routes {
+                    return Err(TwoTables(path.clone()).into());
+                }
+                files::parse_routes(&routes.to_string(), "stdin")?
+            }
             None => proxy.policy.table().routes.clone(),
         };
         let rules = document.scan_rules.map_or_else(|| self.rules.clone(), ScanRules::Given);
@@ -93,6 +99,11 @@ impl Source {
         Ok(())
     }
 }
+
+/// Routes come from one place, so that no change of one undoes a change of the other unnoticed.
+#[derive(Debug, Error)]
+#[error("the document on stdin has `routes`, and so has `--routes {}`; give one of the two", .0.display())]
+pub struct TwoTables(pub PathBuf);
 
 /// Reads one line of stdin. Errors never repeat it: it holds secrets.
 pub fn parse_document(line: &str) -> anyhow::Result<StdinDocument> {

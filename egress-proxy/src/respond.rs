@@ -56,7 +56,11 @@ fn write_down(error: &ExchangeError, answer: &Answer, recording: &Recording) {
         draft.by = Some(answer.by);
         draft.error = Some(answer.token);
         draft.reason = Some(chain(error));
-        draft.alarm = matches!(error, ExchangeError::CredentialSent(_) | ExchangeError::Denied(Denied::Credential(_)));
+        draft.alarm = match error {
+            ExchangeError::CredentialSent(_) | ExchangeError::Denied(Denied::Credential(_)) => true,
+            ExchangeError::Scan(finding) => finding.is_guarded_value(),
+            _ => false,
+        };
         if let ExchangeError::Scan(finding) = error
             && !draft.findings.contains(finding)
         {

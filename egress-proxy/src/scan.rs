@@ -68,7 +68,15 @@ struct Anchor {
 ///
 /// Has no `Debug`: it holds what it protects.
 #[derive(Default)]
-pub struct ExactValues(Vec<(String, Box<[u8]>)>);
+pub struct ExactValues(Vec<ExactValue>);
+
+/// One of them, and how findings speak of it.
+#[derive(Clone)]
+struct ExactValue {
+    id: String,
+    description: String,
+    value: Box<[u8]>,
+}
 
 /// Rules that do not apply. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,13 +95,31 @@ impl ExactValues {
     /// Adds a credential under the name by which findings may speak of it. Values under eight bytes are ignored: they
     /// would be found everywhere.
     pub fn add(&mut self, name: impl Into<String>, value: &[u8]) {
+        let name = name.into();
+        let description = format!("the credential `{name}`, which the proxy itself adds");
+        self.push(format!("{}{name}", finding::CREDENTIAL), description, value);
+    }
+
+    /// Adds the stand-in for a credential: it has no business in what is scanned.
+    pub fn add_stand_in(&mut self, name: impl Into<String>, value: &[u8]) {
+        let name = name.into();
+        self.push(format!("{}{name}", finding::STAND_IN), format!("the stand-in for `{name}`"), value);
+    }
+
+    /// A scan for these values and nothing else; `None` where there are none.
+    pub fn scanner(&self) -> Option<Scanner> {
+        let nothing = RulesFile { extends: false, disabled: Vec::new(), rules: Vec::new() };
+        (!self.0.is_empty()).then(|| Scanner::new(Some(nothing), Self(self.0.clone())))
+    }
+
+    fn push(&mut self, id: String, description: String, value: &[u8]) {
         if value.len() >= 8 {
-            self.0.push((name.into(), value.into()));
+            self.0.push(ExactValue { id, description, value: value.into() });
         }
     }
 
     fn into_rules(self) -> impl Iterator<Item = Rule> {
-        self.0.into_iter().map(|(name, value)| Rule::exact(&name, value))
+        self.0.into_iter().map(|ExactValue { id, description, value }| Rule::exact(id, description, value))
     }
 }
 

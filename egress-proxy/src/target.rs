@@ -92,6 +92,17 @@ pub fn path_and_query(uri: &Uri) -> PathAndQuery {
     uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
 }
 
+/// Writes another path and query into a target.
+///
+/// # Errors
+/// The target would be too long, or holds what no target may.
+pub fn replace(uri: &mut Uri, path_and_query: &str) -> Result<(), TargetError> {
+    let mut parts = std::mem::take(uri).into_parts();
+    parts.path_and_query = Some(path_and_query.parse().map_err(|_| TargetError::TooLong)?);
+    *uri = Uri::from_parts(parts).map_err(|_| TargetError::TooLong)?;
+    Ok(())
+}
+
 /// Why a request has no target that the proxy serves.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum TargetError {
@@ -113,6 +124,8 @@ pub enum TargetError {
     Scheme(String),
     #[error("more than one `Host` field")]
     SeveralHosts,
+    #[error("the target has no room for the credential's parameter")]
+    TooLong,
 }
 
 #[cfg(test)]

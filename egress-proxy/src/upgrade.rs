@@ -141,6 +141,7 @@ impl Socket {
             WebSocketError::Found(finding) => {
                 self.recording.note(|draft| {
                     draft.by = Some("scan");
+                    draft.alarm = finding.is_guarded_value();
                     draft.findings.push(finding.clone());
                 });
                 self.end(Outcome::Blocked, "secret_found", finding.to_string());
@@ -216,7 +217,8 @@ async fn receive(
             return;
         }
     }
-    let held = mask.as_mut().map(Mask::finish).unwrap_or_default();
+    let (held, masked) = mask.as_mut().map(Mask::finish).unwrap_or_default();
+    recording.count_masked(masked);
     let _sent = client.write_all(&held).await;
     let _closed = client.shutdown().await;
 }

@@ -160,7 +160,7 @@ impl Outgoing {
                 message.write_all(out, released);
                 message.scan = Some(scan);
             }
-            Err(finding) if self.mode == ScanMode::Record => {
+            Err(finding) if self.mode == ScanMode::Record && !finding.is_guarded_value() => {
                 self.found.push(finding);
                 message.write_all(out, scan.give_up());
             }
@@ -186,7 +186,7 @@ impl Outgoing {
         let mut scan = self.scanner.content(&HeaderMap::new(), self.except.clone());
         match scan.push(Bytes::copy_from_slice(payload)).and_then(|_| scan.finish()) {
             Ok(_) => Ok(()),
-            Err(finding) if self.mode == ScanMode::Record => {
+            Err(finding) if self.mode == ScanMode::Record && !finding.is_guarded_value() => {
                 self.found.push(finding);
                 Ok(())
             }

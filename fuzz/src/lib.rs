@@ -13,6 +13,7 @@ mod mask;
 pub mod mutate;
 mod path;
 mod pieces;
+mod query;
 mod routes;
 mod rules;
 mod scan;
@@ -30,13 +31,14 @@ pub struct Target {
 }
 
 /// Every property, by name.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "authority", run: authority::run },
     Target { name: "coding", run: coding::run },
     Target { name: "fields", run: fields::run },
     Target { name: "judge", run: judge::run },
     Target { name: "mask", run: mask::run },
     Target { name: "path", run: path::run },
+    Target { name: "query", run: query::run },
     Target { name: "routes", run: routes::run },
     Target { name: "rules", run: rules::run },
     Target { name: "scan", run: scan::run },

@@ -36,6 +36,6 @@ fn through(content: &[u8], cut: usize) -> Vec<u8> {
     for piece in pieces(content, cut) {
         out.extend_from_slice(&mask.push(Bytes::copy_from_slice(piece)).expect("plain content").0);
     }
-    out.extend_from_slice(&mask.finish());
+    out.extend_from_slice(&mask.finish().0);
     out
 }

@@ -27,6 +27,8 @@ fn has_one_reading(path: &str) {
         assert!(name != b"." && name != b"..", "{path:?}");
         assert!(!segment.iter().any(u8::is_ascii_control), "{path:?}");
     }
+    // Nor is there anything left to decode a second time.
+    assert_eq!(self::decoded(&decoded), decoded, "{path:?}");
     assert!(as_read[1..as_read.len() - 1].iter().all(|segment| !segment.is_empty()), "{path:?}");
 }
 

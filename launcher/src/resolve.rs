@@ -27,7 +27,7 @@ use crate::state::Identity;
 pub fn resolve(spec: &Spec, agent: &Agent, bottle: &Bottle, host: &Host, identity: Identity) -> Result<Plan, Unmet> {
     let mut problems = Problems::default();
     let mut env = agent_env(&bottle.env, host, &mut problems);
-    let egress = egress::resolve(bottle, host, &identity, &mut problems);
+    let egress = egress::resolve(bottle, host, &mut problems);
     let dlp = spec.dlp.or(bottle.dlp).unwrap_or_default();
     egress::check_inspection(bottle, dlp, &mut problems);
     for slot in &egress.placeholders {
@@ -207,6 +207,9 @@ egress_proxy:
         assert_eq!(public["A_TOKEN"], plan.egress.secrets()["EGRESS_PROXY_PLACEHOLDER_0"]);
         assert_ne!(public["A_TOKEN"], public["B_TOKEN"]);
         assert_eq!(plan.egress.placeholders.len(), 2);
+        let values: Vec<&str> = plan.egress.placeholders.iter().map(|slot| slot.value.as_str()).collect();
+        assert!(values.iter().all(|value| value.starts_with("bottle-placeholder-") && value.len() == 51), "{values:?}");
+        assert_ne!(values[0], values[1]);
         let secret: Vec<_> = plan.env.secret.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
         assert_eq!(secret, [("FROM_HOST", "hidden")]);
         assert!(

@@ -6,6 +6,7 @@
 pub mod decode;
 pub mod judge;
 pub mod path;
+pub mod query;
 pub mod render;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
@@ -75,7 +76,7 @@ impl Routes {
 
     /// Every field that a route injects; stripped from what the agent sends on every route.
     pub fn injected_fields(&self) -> impl Iterator<Item = HeaderName> + '_ {
-        self.entries.iter().filter_map(|route| route.auth.as_ref()).map(|auth| auth.scheme.field())
+        self.entries.iter().filter_map(|route| route.auth.as_ref()).filter_map(|auth| auth.scheme.field())
     }
 }
 
@@ -197,16 +198,27 @@ pub enum AuthScheme {
     Bearer,
     /// The bare value in a field of the route's choice.
     Header(HeaderName),
+    /// `parameter=…` in the query, for APIs that take nothing else.
+    Query { parameter: String },
     /// `Authorization: token …`.
     Token,
 }
 
 impl AuthScheme {
-    /// The field that carries the credential.
-    pub fn field(&self) -> HeaderName {
+    /// The field that carries the credential, where one does.
+    pub fn field(&self) -> Option<HeaderName> {
         match self {
-            Self::Basic { .. } | Self::Bearer | Self::Token => http::header::AUTHORIZATION,
-            Self::Header(name) => name.clone(),
+            Self::Basic { .. } | Self::Bearer | Self::Token => Some(http::header::AUTHORIZATION),
+            Self::Header(name) => Some(name.clone()),
+            Self::Query { .. } => None,
+        }
+    }
+
+    /// The parameter of the query that carries the credential, where one does.
+    pub fn parameter(&self) -> Option<&str> {
+        match self {
+            Self::Query { parameter } => Some(parameter),
+            Self::Basic { .. } | Self::Bearer | Self::Header(_) | Self::Token => None,
         }
     }
 
@@ -216,6 +228,7 @@ impl AuthScheme {
             Self::Basic { .. } => "Basic",
             Self::Bearer => "Bearer",
             Self::Header(_) => "header",
+            Self::Query { .. } => "query",
             Self::Token => "token",
         }
     }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin};
@@ -159,6 +159,23 @@ impl Proxy {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells it");
         let kib = line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number");
         kib * 1024
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> u64 {
+        let folder = format!("/proc/{}/fd", self.pid().as_raw_nonzero());
+        std::fs::read_dir(folder).expect("the proxy runs").count() as u64
+    }
+
+    /// Lets it open no more than so many descriptors at a time.
+    pub fn limit_descriptors(&self, most: u64) {
+        let limit = Rlimit { current: Some(most), maximum: Some(1 << 14) };
+        prlimit(Some(self.pid()), Resource::Nofile, limit).expect("the child is ours");
+    }
+
+    /// Stops reading its records: the pipe breaks.
+    pub fn close_records(&mut self) {
+        self.records.close();
     }
 
     /// Waits for its end, and returns all it said.

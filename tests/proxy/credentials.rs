@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use harness::client::{get, post, with};
+use harness::client::{Client, get, post, with};
 use harness::origin::Origin;
 use harness::pki::Pki;
 use harness::proxy::{Proxy, Setup, routes};
@@ -64,6 +64,53 @@ async fn a_field_of_its_own_is_injected() {
     let arrival = stage.origin.next_arrival().await;
     assert_eq!(arrival.values("x-custom-key"), [CREDENTIAL]);
     assert_eq!(arrival.value("authorization"), None);
+}
+
+#[tokio::test]
+async fn a_parameter_is_injected_in_place_of_the_agents_and_told_nowhere() {
+    let secret = "s3cr3t/value+with?odd&bytes";
+    let encoded = "s3cr3t%2Fvalue%2Bwith%3Fodd%26bytes";
+    for client in [|c: Client| c, |c: Client| c.h2()] {
+        let mut stage =
+            Stage::with("auth: {scheme: query, parameter: key, token_env: TOKEN}", |setup| setup.env("TOKEN", secret))
+                .await;
+        let answer = client(stage.client()).get(&stage.url("/echo?a=%2f&key=own-1234567&b")).await;
+        answer.says(200, &[]);
+        let arrival = stage.origin.next_arrival().await;
+        assert_eq!(arrival.target, format!("/echo?a=%2f&b&key={encoded}"));
+        // The origin echoes its target: masked at the same length.
+        assert!(!answer.text().contains(encoded) && !answer.text().contains(secret), "{}", answer.text());
+        assert!(answer.text().contains(&format!("&key={}", "*".repeat(encoded.len()))), "{}", answer.text());
+        let record = stage.proxy.exchange().await;
+        says(&record, json!({"credential": "TOKEN", "path": "/echo", "masked": encoded.len()}));
+        let ended = stage.proxy.stop().await;
+        for text in [secret, encoded, "own-1234567"] {
+            assert!(!ended.stdout.contains(text) && !ended.stderr.contains(text), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_parameter_never_leaves_in_clear_and_a_redirect_does_not_tell_it() {
+    let pki = Pki::new();
+    let mut origin = harness::origin::raw::RawOrigin::tls(
+        &pki,
+        "raw.localhost",
+        format!(
+            "HTTP/1.1 302 Found\r\nLocation: https://other.localhost/?key={CREDENTIAL}\r\nContent-Length: 0\r\n\r\n"
+        ),
+    )
+    .await;
+    let table = "host: raw.localhost, ports: any, auth: {scheme: query, parameter: key, token_env: TOKEN}";
+    let mut proxy = Proxy::start(Setup::new(&routes([table])).trusting(&pki).env("TOKEN", CREDENTIAL)).await;
+    let answer = proxy.client().get(&format!("https://{}/x", origin.authority())).await;
+    assert_eq!(answer.status.as_u16(), 302);
+    assert_eq!(answer.field("location"), format!("https://other.localhost/?key={}", "*".repeat(CREDENTIAL.len())));
+    assert_eq!(origin.request().await.head().start, format!("GET /x?key={CREDENTIAL} HTTP/1.1"));
+    proxy.client().get(&format!("http://{}/x", origin.authority())).await.says(403, &["https"]);
+    proxy.exchange().await;
+    says(&proxy.exchange().await, json!({"error": "cleartext_credential"}));
+    origin.saw_nothing_more();
 }
 
 #[tokio::test]

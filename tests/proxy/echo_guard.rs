@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use flate2::{Compression, write::GzEncoder};
 use harness::client::get;
 use harness::origin::raw::RawOrigin;
@@ -23,6 +25,33 @@ async fn a_credential_in_an_answer_is_masked_at_the_same_length() {
     assert!(answer.json()["fields"].is_array(), "still the same JSON: {}", answer.text());
     let record = stage.proxy.exchange().await;
     assert_eq!(record["masked"], CREDENTIAL.len(), "{record}");
+}
+
+#[tokio::test]
+async fn a_credential_is_masked_in_base64_hexadecimal_and_percent_encoding_too() {
+    let forms: Vec<String> = (0..3)
+        .flat_map(|before| {
+            let text = format!("{}{CREDENTIAL}!", &"xyz"[..before]);
+            [STANDARD.encode(&text), URL_SAFE.encode(&text)]
+        })
+        .chain([
+            CREDENTIAL.bytes().map(|byte| format!("{byte:02x}")).collect(),
+            CREDENTIAL.bytes().map(|byte| format!("{byte:02X}")).collect(),
+            CREDENTIAL.bytes().map(|byte| format!("%{byte:02x}")).collect(),
+        ])
+        .collect();
+    for form in forms {
+        let answer = format!("HTTP/1.1 200 OK\r\nX-Told: {form}\r\nContent-Length: {}\r\n\r\n{form}", form.len());
+        let (_origin, mut proxy, url) = answering(answer.into_bytes()).await;
+        let answer = proxy.client().get(&url).await;
+        assert_eq!(answer.content.len(), form.len());
+        // What is left are the ends of a base64 text, which hold bits of its neighbours.
+        for text in [answer.text(), answer.field("x-told").to_owned()] {
+            assert!(text.bytes().filter(|byte| *byte != b'*').count() <= 8, "{form}: {text}");
+        }
+        let masked = proxy.exchange().await["masked"].as_u64().expect("a number");
+        assert!(masked >= 2 * (form.len() as u64 - 8), "{masked}");
+    }
 }
 
 #[tokio::test]
@@ -67,6 +96,13 @@ async fn a_credential_in_a_coded_answer_ends_the_exchange() {
     let text = format!("you sent {CREDENTIAL}, thank you. ").repeat(20);
     coder.write_all(text.as_bytes()).expect("memory takes everything");
     let coded = coder.finish().expect("memory takes everything");
+    ends_the_exchange(coded).await;
+    let mut coder = GzEncoder::new(Vec::new(), Compression::default());
+    coder.write_all(STANDARD.encode(&text).as_bytes()).expect("memory takes everything");
+    ends_the_exchange(coder.finish().expect("memory takes everything")).await;
+}
+
+async fn ends_the_exchange(coded: Vec<u8>) {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", coded.len());
     let (_origin, mut proxy, url) = answering([head.into_bytes(), coded].concat()).await;
     proxy.client().try_send(get(&url)).await.expect_err("the answer must not come through whole");

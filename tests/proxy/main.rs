@@ -8,6 +8,7 @@ mod corpus;
 mod credentials;
 mod debugging;
 mod echo_guard;
+mod fail_closed;
 mod framing;
 mod git;
 mod granting;

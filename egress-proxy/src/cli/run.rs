@@ -29,7 +29,7 @@ use crate::{
     policy::{Defaults, Policy, ScanRules},
     proxy::Proxy,
     record::Journal,
-    reload::Source,
+    reload::{Source, TwoTables},
     settings::{InspectModeArg, RunArgs, ScanModeArg, SettingsError},
     tls::{self, anchors::Anchors, leaves::Leaves},
 };
@@ -66,7 +66,8 @@ async fn serve(args: &RunArgs, journal: Journal, events: Events) -> anyhow::Resu
     };
     let mut source = Source::new(args.routes.clone(), rules, store);
     let routes = match (&given.routes, &args.routes) {
-        (Some(routes), _) => files::parse_routes(&routes.to_string(), "stdin")?,
+        (Some(_), Some(path)) => return Err(TwoTables(path.clone()).into()),
+        (Some(routes), None) => files::parse_routes(&routes.to_string(), "stdin")?,
         (None, Some(path)) => files::read_routes(path)?,
         (None, None) => anyhow::bail!("the first document on stdin has no `routes`, and there is no `--routes`"),
     };

@@ -97,7 +97,9 @@ impl Inspection {
                 }
             }
         }
-        content.push(mask.as_mut().map(Mask::finish).unwrap_or_default());
+        let (held, masked) = mask.as_mut().map(Mask::finish).unwrap_or_default();
+        recording.count_masked(masked);
+        content.push(held);
         Ok(content.reserved(room.reserved))
     }
 

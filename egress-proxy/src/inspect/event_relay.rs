@@ -194,7 +194,8 @@ impl Relaying {
     async fn end(&mut self, recording: &Recording) -> Result<(), ExchangeError> {
         let rest = self.text.codings.finish().map_err(InspectError::AnswerCoding)?;
         self.show(rest.into(), recording).await?;
-        let held = self.text.mask.as_mut().map(Mask::finish).unwrap_or_default();
+        let (held, masked) = self.text.mask.as_mut().map(Mask::finish).unwrap_or_default();
+        recording.count_masked(masked);
         let items = self.text.parser.push(&held).map_err(|TooLarge| InspectError::AnswerTooLarge)?;
         let last = self.text.parser.finish();
         for item in items.into_iter().chain(last) {

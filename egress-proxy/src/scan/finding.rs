@@ -51,15 +51,24 @@ pub enum Layer {
 /// The rule of contents that cannot be judged.
 pub(super) const UNREADABLE: &str = "unreadable-content";
 
+/// What the ids of rules for the proxy's own values begin with.
+pub(super) const CREDENTIAL: &str = "credential/";
+pub(super) const STAND_IN: &str = "stand-in/";
+
 impl Finding {
+    /// Whether a value of the proxy's own was found, a credential or a stand-in: no mode lets it pass.
+    pub fn is_guarded_value(&self) -> bool {
+        self.rule.starts_with(CREDENTIAL) || self.rule.starts_with(STAND_IN)
+    }
+
     /// What whoever sent it can do.
     pub fn remedy(&self) -> String {
         match self.rule.as_str() {
             UNREADABLE => "Send it as it is, or coded with gzip, deflate, br or zstd alone; else ask the operator for \
                            `scan: off` on this route."
                 .to_owned(),
-            rule if rule.starts_with("credential/") => {
-                "Take it out of the request: the proxy adds it where it belongs.".to_owned()
+            _ if self.is_guarded_value() => {
+                "Take it out of the request: the proxy adds credentials where they belong.".to_owned()
             }
             rule => format!(
                 "Take it out of the request; if it is no secret, ask the operator for `scan_except: [{rule}]` on this route."

@@ -60,10 +60,10 @@ impl Rule {
     }
 
     /// A rule that finds one value.
-    pub(super) fn exact(name: &str, value: Box<[u8]>) -> Rule {
+    pub(super) fn exact(id: String, description: String, value: Box<[u8]>) -> Rule {
         let definition = Definition {
-            id: format!("credential/{name}").into(),
-            description: format!("the credential `{name}`, which the proxy itself adds").into(),
+            id: id.into(),
+            description: description.into(),
             group: "credentials".into(),
             source: None,
             check: None,

@@ -28,7 +28,7 @@ pub enum ScanError<E> {
 pub enum OnFinding {
     /// The body ends with [`ScanError::Found`].
     Stop,
-    /// This is called, once, and everything passes.
+    /// This is called, once, and everything passes; but for a value of the proxy's own, which stops the content.
     Record(Box<dyn FnOnce(Finding) + Send + Sync>),
 }
 
@@ -74,11 +74,11 @@ where
                 self.ready.extend(released.map(Frame::data));
                 self.scan = Some((scan, on_finding));
             }
-            (Err(finding), OnFinding::Record(report)) => {
+            (Err(finding), OnFinding::Record(report)) if !finding.is_guarded_value() => {
                 report(finding);
                 self.ready.extend(scan.give_up().map(Frame::data));
             }
-            (Err(finding), OnFinding::Stop) => return Err(finding),
+            (Err(finding), _) => return Err(finding),
         }
         self.ready.extend(trailers);
         Ok(())

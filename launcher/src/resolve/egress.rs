@@ -14,10 +14,9 @@ use crate::name::Variable;
 use crate::plan::{AgentEnv, Egress, PlaceholderSlot, TokenSlot};
 use crate::secret::Secret;
 use crate::spec::Dlp;
-use crate::state::Identity;
 
-pub(super) fn resolve(bottle: &Bottle, host: &Host, identity: &Identity, problems: &mut Problems) -> Egress {
-    let mut slots = Slots { bottle, host, identity, tokens: vec![], placeholders: vec![], missing: vec![] };
+pub(super) fn resolve(bottle: &Bottle, host: &Host, problems: &mut Problems) -> Egress {
+    let mut slots = Slots { bottle, host, tokens: vec![], placeholders: vec![], missing: vec![] };
     let granted = bottle.egress.effective_routes();
     let routes: Vec<Route> = granted.into_iter().map(|granted| slots.route(granted, problems)).collect();
     let Slots { tokens, placeholders, .. } = slots;
@@ -48,7 +47,6 @@ pub(super) fn check_inspection(bottle: &Bottle, dlp: Dlp, problems: &mut Problem
 struct Slots<'a> {
     bottle: &'a Bottle,
     host: &'a Host,
-    identity: &'a Identity,
     tokens: Vec<TokenSlot>,
     placeholders: Vec<PlaceholderSlot>,
     /// Reported already; one report for each variable.
@@ -112,7 +110,8 @@ impl Slots<'_> {
         }
         let index = self.placeholders.len();
         let slot = placeholder_slot(index);
-        let value = format!("bottle-placeholder-{}-{index}", self.identity);
+        // Nobody guesses it, so wherever it shows up it was read out of this bottle.
+        let value = format!("bottle-placeholder-{:032x}", rand::random::<u128>());
         self.placeholders.push(PlaceholderSlot { slot: slot.clone(), variable, value });
         Some(slot)
     }
@@ -207,7 +206,7 @@ fn implied_placeholder(host: &str, auth: &Auth) -> Option<Variable> {
     match &auth.scheme {
         AuthScheme::Bearer => "CLAUDE_CODE_OAUTH_TOKEN".parse().ok(),
         AuthScheme::Header(name) if name.as_str() == "x-api-key" => "ANTHROPIC_API_KEY".parse().ok(),
-        AuthScheme::Basic { .. } | AuthScheme::Header(_) | AuthScheme::Token => None,
+        AuthScheme::Basic { .. } | AuthScheme::Header(_) | AuthScheme::Query { .. } | AuthScheme::Token => None,
     }
 }
 

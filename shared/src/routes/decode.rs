@@ -244,6 +244,7 @@ fn auth(node: &Node<'_, '_>, dialect: Dialect, log: &mut Diagnostics) -> Option<
     let scheme = map.require("scheme", log);
     let username = map.take_entry("username");
     let header = map.take_entry("header");
+    let parameter = map.take_entry("parameter");
     let placeholder = map.take("placeholder").and_then(|node| variable(&node, log));
     let source = source(&mut map, dialect, log);
     map.finish(log);
@@ -270,9 +271,17 @@ fn auth(node: &Node<'_, '_>, dialect: Dialect, log: &mut Diagnostics) -> Option<
             };
             AuthScheme::Header(injectable(&header.value, log)?)
         }
+        "query" => {
+            let Some(parameter) = parameter else {
+                let error = scheme_node.error("scheme `query` needs the key `parameter`");
+                log.push(error.with_hint("name the parameter of the query: `parameter: key`"));
+                return None;
+            };
+            AuthScheme::Query { parameter: parameter_name(&parameter.value, log)? }
+        }
         "token" => AuthScheme::Token,
         other => {
-            return unknown_word(&scheme_node, other, &["Bearer", "token", "Basic", "header"], log);
+            return unknown_word(&scheme_node, other, &["Bearer", "token", "Basic", "header", "query"], log);
         }
     };
     if let (Some(entry), false) = (username, matches!(scheme, AuthScheme::Basic { .. })) {
@@ -281,7 +290,21 @@ fn auth(node: &Node<'_, '_>, dialect: Dialect, log: &mut Diagnostics) -> Option<
     if let (Some(entry), false) = (header, matches!(scheme, AuthScheme::Header(_))) {
         log.push(entry.key.error("`header` goes with scheme `header` only"));
     }
+    if let (Some(entry), false) = (parameter, matches!(scheme, AuthScheme::Query { .. })) {
+        log.push(entry.key.error("`parameter` goes with scheme `query` only"));
+    }
     Some(Auth { scheme, source: source?, placeholder })
+}
+
+/// The parameter that a credential is written to: a name with one spelling.
+fn parameter_name(node: &Node<'_, '_>, log: &mut Diagnostics) -> Option<String> {
+    let name = node.text(log)?;
+    if !super::query::is_plain_name(name) {
+        let error = node.error(format!("`{name}` has more than one spelling in a query"));
+        log.push(error.with_hint("letters, digits, `-`, `.`, `_` and `~` need no encoding"));
+        return None;
+    }
+    Some(name.to_owned())
 }
 
 /// The field that a credential is written to: one that framing and routing do not depend on.
@@ -413,6 +436,18 @@ mod tests {
                 "routes:\n  - host: a.example\n    auth: {scheme: header, header: Host, token_env: A}",
                 "3:36 `host` cannot carry a credential",
             ),
+            (
+                "routes:\n  - host: a.example\n    auth: {scheme: query, token_env: A}",
+                "3:20 scheme `query` needs the key `parameter`",
+            ),
+            (
+                "routes:\n  - host: a.example\n    auth: {scheme: query, parameter: 'a b', token_env: A}",
+                "3:38 `a b` has more than one spelling in a query",
+            ),
+            (
+                "routes:\n  - host: a.example\n    auth: {scheme: Bearer, parameter: a, token_env: A}",
+                "3:28 `parameter` goes with scheme `query` only",
+            ),
             ("routes:\n  - host: a.example\n  - host: A.example.", "3:5 a second route for the host of line 2"),
             (
                 "routes:\n  - host: a.example\n    path_allowlist: [/a/]\n    matches: [{methods: [GET]}]",
@@ -452,7 +487,7 @@ mod tests {
         let table = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
         let mut log = Diagnostics::default();
         let routes = decode(table, Dialect::Proxy, &mut log);
-        assert_eq!(routes.map(|routes| routes.iter().len()), Some(5), "{}", log.report("docs/egress-proxy.md", table));
+        assert_eq!(routes.map(|routes| routes.iter().len()), Some(6), "{}", log.report("docs/egress-proxy.md", table));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use thiserror::Error;
 use super::{
     FieldRule, FieldValueRule, Match, PathRule, PathRules, Ports, Route, Routes,
     path::{AmbiguousPath, check_unambiguous, is_git_push},
+    query,
 };
 use crate::authority::{Authority, Host};
 
@@ -83,6 +84,8 @@ impl fmt::Display for Rule {
 pub enum Refusal {
     #[error("the path is ambiguous ({what}), and route `{route}` has path rules")]
     AmbiguousPath { route: String, what: AmbiguousPath },
+    #[error("some servers would read a parameter of the query as `{parameter}`, which route `{route}` injects")]
+    AmbiguousParameter { route: String, parameter: String },
     #[error("route `{route}` injects a credential, which leaves over verified TLS only; use `https://`")]
     CleartextCredential { route: String },
     #[error("git push over HTTPS is refused on every route; push through the bottle's git-gate")]
@@ -104,6 +107,7 @@ impl Refusal {
     pub fn route(&self) -> Option<&str> {
         match self {
             Self::AmbiguousPath { route, .. }
+            | Self::AmbiguousParameter { route, .. }
             | Self::CleartextCredential { route }
             | Self::MethodUnregistered { route, .. }
             | Self::Override { route, .. }
@@ -117,6 +121,7 @@ impl Refusal {
     pub fn token(&self) -> &'static str {
         match self {
             Self::AmbiguousPath { .. } => "ambiguous_path",
+            Self::AmbiguousParameter { .. } => "ambiguous_parameter",
             Self::CleartextCredential { .. } => "cleartext_credential",
             Self::GitPush => "git_push",
             Self::HostUnlisted { .. } => "host_unlisted",
@@ -147,11 +152,33 @@ impl Routes {
         if subject.scheme == Scheme::Http && route.auth.is_some() {
             return Err(Refusal::CleartextCredential { route: route.host.to_string() });
         }
+        if let Some(parameter) = route.parameter()
+            && query::is_disguised(subject.target, parameter)
+        {
+            let (route, parameter) = (route.host.to_string(), parameter.to_owned());
+            return Err(Refusal::AmbiguousParameter { route, parameter });
+        }
         Ok(Grant { route: route.clone(), rule })
     }
 }
 
 impl Route {
+    /// The parameter of the query that the route injects, where it does.
+    pub fn parameter(&self) -> Option<&str> {
+        self.auth.as_ref().and_then(|auth| auth.scheme.parameter())
+    }
+
+    /// Nothing behind the content changes what the rules were asked about.
+    ///
+    /// # Errors
+    /// A field that overrides method or path, on a route with path rules.
+    pub fn check_trailers(&self, trailers: &HeaderMap) -> Result<(), Refusal> {
+        match self.paths {
+            PathRules::Any => Ok(()),
+            PathRules::Prefixes(_) | PathRules::Matches(_) => self.check_overrides(trailers),
+        }
+    }
+
     fn rule_for(&self, subject: &Subject<'_>) -> Result<Rule, Refusal> {
         let registered = REGISTERED_METHODS.contains(&subject.method);
         let unregistered = || Refusal::MethodUnregistered {
@@ -187,7 +214,11 @@ impl Route {
     fn check_judgeable(&self, subject: &Subject<'_>) -> Result<(), Refusal> {
         check_unambiguous(subject.path())
             .map_err(|what| Refusal::AmbiguousPath { route: self.host.to_string(), what })?;
-        match subject.fields.keys().find(|field| OVERRIDE_FIELDS.contains(field)) {
+        self.check_overrides(subject.fields)
+    }
+
+    fn check_overrides(&self, fields: &HeaderMap) -> Result<(), Refusal> {
+        match fields.keys().find(|field| OVERRIDE_FIELDS.contains(field)) {
             Some(field) => Err(Refusal::Override { route: self.host.to_string(), field: field.clone() }),
             None => Ok(()),
         }

@@ -49,7 +49,7 @@ pub fn check_unambiguous(path: &str) -> Result<(), AmbiguousPath> {
                 Some(0..=0x1f | 0x7f) => return Err(AmbiguousPath::Control),
                 // Begins an overlong form (RFC 3629 §3): some servers read `%c0%ae` as a dot.
                 Some(0xc0 | 0xc1) => return Err(AmbiguousPath::InvalidEncoding),
-                Some(b'%') if is_hexadecimal_pair(&bytes[index + 3..]) => {
+                Some(b'%') if begins_with_hexadecimal_pair(&bytes[index + 3..]) => {
                     return Err(AmbiguousPath::DoubleEncoding);
                 }
                 Some(_) => {}
@@ -67,35 +67,26 @@ pub fn check_unambiguous(path: &str) -> Result<(), AmbiguousPath> {
 pub fn is_git_push(path_and_query: &str, content_types: impl Iterator<Item = impl AsRef<[u8]>>) -> bool {
     const SERVICE: &[u8] = b"git-receive-pack";
     const CONTENT_TYPE: &[u8] = b"x-git-receive-pack";
-    let needs_decoding = path_and_query.bytes().any(|byte| byte == b'%' || byte == b'+');
-    let target = if needs_decoding { fully_decoded(path_and_query) } else { Cow::Borrowed(path_and_query.as_bytes()) };
-    contains_ignoring_case(&target, SERVICE)
+    contains_ignoring_case(&fully_decoded(path_and_query), SERVICE)
         || content_types.into_iter().any(|value| contains_ignoring_case(value.as_ref(), CONTENT_TYPE))
 }
 
-/// Percent-decodes until nothing changes. Every round shortens the text, so this ends.
-fn fully_decoded(text: &str) -> Cow<'_, [u8]> {
-    let mut current = Cow::Borrowed(text.as_bytes());
-    loop {
-        let mut decoded = Vec::with_capacity(current.len());
-        let mut rest = current.as_ref();
-        while let Some((&byte, tail)) = rest.split_first() {
-            match decoded_byte(rest) {
-                Some(value) => {
-                    decoded.push(value);
-                    rest = &rest[3..];
-                }
-                None => {
-                    decoded.push(byte);
-                    rest = tail;
-                }
-            }
-        }
-        if decoded.len() == current.len() {
-            return current;
-        }
-        current = Cow::Owned(decoded);
+/// Percent-decodes until nothing changes, in one pass: a decoded byte may be the end of another triplet.
+pub fn fully_decoded(text: &str) -> Cow<'_, [u8]> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text.as_bytes());
     }
+    let mut decoded = Vec::with_capacity(text.len());
+    for byte in text.bytes() {
+        decoded.push(byte);
+        while let Some(start) = decoded.len().checked_sub(3)
+            && let Some(value) = decoded_byte(&decoded[start..])
+        {
+            decoded.truncate(start);
+            decoded.push(value);
+        }
+    }
+    Cow::Owned(decoded)
 }
 
 /// The byte that a percent-encoded triplet at the start of `bytes` stands for.
@@ -109,8 +100,13 @@ fn decoded_byte(bytes: &[u8]) -> Option<u8> {
     }
 }
 
-fn is_hexadecimal_pair(bytes: &[u8]) -> bool {
-    matches!(bytes, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
+/// Whether two hexadecimal digits follow, as they are or encoded themselves: `%25%32%65` is `%2e` when decoded once.
+fn begins_with_hexadecimal_pair(bytes: &[u8]) -> bool {
+    let digit = |bytes: &[u8]| match decoded_byte(bytes) {
+        Some(byte) => byte.is_ascii_hexdigit().then_some(3),
+        None => bytes.first()?.is_ascii_hexdigit().then_some(1),
+    };
+    digit(bytes).is_some_and(|length| digit(&bytes[length..]).is_some())
 }
 
 /// `.` or `..`, plain or encoded, also with parameters behind it (`..;a=b`), which some servers cut off first.
@@ -147,6 +143,8 @@ mod tests {
             ("/a%2fb", AmbiguousPath::EncodedSlash),
             ("/a%5Cb", AmbiguousPath::EncodedSlash),
             ("/a%252e", AmbiguousPath::DoubleEncoding),
+            ("/a%25%32%65", AmbiguousPath::DoubleEncoding),
+            ("/a%252%65", AmbiguousPath::DoubleEncoding),
             ("/a\\b", AmbiguousPath::Backslash),
             ("/a//b", AmbiguousPath::EmptySegment),
             ("//a", AmbiguousPath::EmptySegment),
@@ -169,6 +167,13 @@ mod tests {
         {
             assert_eq!(check_unambiguous(path), Ok(()), "{path}");
         }
+    }
+
+    #[test]
+    fn decoding_takes_no_longer_the_deeper_the_encoding_is() {
+        let deep = format!("/%{}41", "25".repeat(30_000));
+        assert_eq!(&*fully_decoded(&deep), b"/A");
+        assert_eq!(&*fully_decoded("%%34%31"), b"A");
     }
 
     #[test]

@@ -33,6 +33,7 @@ impl Route {
             match &auth.scheme {
                 AuthScheme::Basic { username: Some(name) } => fields.insert("username".to_owned(), json!(name)),
                 AuthScheme::Header(name) => fields.insert("header".to_owned(), json!(name.as_str())),
+                AuthScheme::Query { parameter } => fields.insert("parameter".to_owned(), json!(parameter)),
                 _ => None,
             };
             let (key, value) = match &auth.source {
@@ -118,7 +119,8 @@ mod tests {
             {"host":"*.b.example","ports":"any","keep":["authorization"],
              "matches":[{"methods":["GET"],"paths":[{"type":"exact","value":"/x"},{"type":"regex","value":"/y[0-9]+"}],
                          "headers":[{"name":"accept","type":"regex","value":"a.*"}]}]},
-            {"host":"c.example","auth":{"scheme":"header","header":"x-key","token_file":"/run/key"}}]}"#;
+            {"host":"c.example","auth":{"scheme":"header","header":"x-key","token_file":"/run/key"}},
+            {"host":"d.example","auth":{"scheme":"query","parameter":"key","token_env":"T"}}]}"#;
         let mut log = Diagnostics::default();
         let routes = decode(text, Dialect::Proxy, &mut log).unwrap();
         assert_eq!(routes.to_json(), serde_json::from_str::<serde_json::Value>(text).unwrap());

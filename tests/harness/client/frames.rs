@@ -136,16 +136,15 @@ fn status(block: &[u8]) -> u16 {
             let digits = [*digits, rest[0], rest[1]].map(|digit| u16::from(digit - b'0'));
             digits[0] * 100 + digits[1] * 10 + digits[2]
         }
-        [_, length, rest @ ..] if length & 0x80 != 0 => {
-            huffman(&rest[..usize::from(length & 0x7f)])
-        }
+        [_, length, rest @ ..] if length & 0x80 != 0 => huffman(&rest[..usize::from(length & 0x7f)]),
         _ => panic!("no status in {block:?}"),
     }
 }
 
 /// Three digits in the Huffman code (RFC 7541 appendix B): 0 to 2 have five bits, 3 to 9 six.
 fn huffman(bytes: &[u8]) -> u16 {
-    let bits: Vec<u16> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| u16::from(byte >> bit & 1))).collect();
+    let bits: Vec<u16> =
+        bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| u16::from(byte >> bit & 1))).collect();
     let (mut at, mut number) = (0, 0);
     for _ in 0..3 {
         let read = |length: usize| bits[at..at + length].iter().fold(0, |code, bit| code << 1 | bit);

@@ -39,6 +39,11 @@ impl Lines {
         self.json.recv().await
     }
 
+    /// Reads no further: whoever writes finds the pipe broken.
+    pub fn close(&mut self) {
+        self.reading.abort();
+    }
+
     /// The next line that fits.
     pub async fn next_where(&mut self, fits: impl Fn(&Json) -> bool) -> Option<Json> {
         loop {

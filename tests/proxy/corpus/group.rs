@@ -26,7 +26,8 @@ pub(crate) struct Group {
     pub(crate) target: String,
     /// Fields that every case has.
     pub(crate) with: Vec<String>,
-    /// The record's `error`; several where the protocols differ: HTTP/1.1 first.
+    /// The record's `error`; two where the protocols differ, HTTP/1.1 first. `unseen`: the library ended the stream, and
+    /// the tunnel's record has no exchange.
     pub(crate) error: Vec<String>,
     pub(crate) alarm: bool,
     /// Nothing more is sent: the client says so at once.
