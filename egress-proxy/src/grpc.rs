@@ -181,7 +181,7 @@ where
     /// What a finding means on this route: the end of the content, or a line in its record.
     fn find(&mut self, finding: Finding) -> Result<(), Finding> {
         match self.on_finding.take() {
-            Some(OnFinding::Record(report)) => {
+            Some(OnFinding::Record(report)) if !finding.is_guarded_value() => {
                 report(finding);
                 Ok(())
             }
