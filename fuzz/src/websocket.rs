@@ -27,12 +27,13 @@ pub(crate) fn run(input: &[u8]) {
 /// The refusal, and the payload of what went on.
 fn through(mode: ScanMode, bytes: &[u8], cut: usize) -> (Option<String>, Vec<u8>) {
     let mut outgoing = Outgoing::new(SCANNER.clone(), Exemptions::default(), mode, Agreement::Nothing);
-    let (mut sent, mut refused) = (Vec::new(), None);
+    let (mut unread, mut sent, mut refused) = (BytesMut::new(), Vec::new(), None);
     for piece in pieces(bytes, cut) {
-        let (mut piece, mut progress) = (BytesMut::from(piece), Ok(Progress::Full));
+        unread.extend_from_slice(piece);
+        let mut progress = Ok(Progress::Full);
         while let Ok(Progress::Full) = progress {
             let mut out = BytesMut::new();
-            progress = outgoing.push(&mut piece, &mut out);
+            progress = outgoing.push(&mut unread, &mut out);
             sent.extend_from_slice(&out);
         }
         if let Err(error) = progress {

@@ -72,6 +72,7 @@ async fn nowhere_in_the_engine(identity: &str, secrets: &[&str]) {
 
 /// Its processes' environments and arguments, and every file that it may have been given.
 const EVERYTHING_THE_AGENT_SEES: &str = "env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'; \
-    cat /etc/hosts /etc/resolv.conf /proc/mounts; find /home /workspace /usr/local/share /tmp /run -type f -exec cat {} + 2>/dev/null";
+    cat /etc/hosts /etc/resolv.conf /proc/mounts; find /home /workspace /usr/local/share /tmp /run -type f -exec cat {} + 2>/dev/null | \
+    tr -cd '[:print:]\\n'";
 
 const CREDENTIAL: &str = "s3cr3t-0f-th3-n0t3s-0r1g1n";
