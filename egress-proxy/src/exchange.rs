@@ -174,7 +174,8 @@ async fn exchange(
     let offer = proxy.next_hops.offer(authority, head.version);
     head.extensions.clear();
     let request = Request::from_parts(head, content);
-    let forwarding = in_time(proxy.next_hops.forward(&permit, request, offer), proxy.limits.response, recording);
+    let forwarding =
+        in_time(proxy.next_hops.forward(&permit, request, offer, origin.tunnel()), proxy.limits.response, recording);
     let answer = revocation.unless_revoked(forwarding).await?;
     let answer = answer.map_err(|error| stop.take().unwrap_or(ExchangeError::Forward(error)))?;
     if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {

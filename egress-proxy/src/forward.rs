@@ -2,7 +2,8 @@
 //! Nothing is sent without a [`RequestPermit`].
 //!
 //! A client that speaks h2 gets an h2 connection where the origin has it, a client that speaks HTTP/1.1 gets its own
-//! HTTP/1.1 connections: the least translation, and one client's resets never hurt another's requests.
+//! HTTP/1.1 connections: the least translation. No two tunnels share an h2 connection at a time, so that neither one
+//! client's resets nor what it leaves unread hurt another's requests.
 
 mod connect;
 mod exceptions;
@@ -34,6 +35,7 @@ use crate::{
     content::Content,
     dial::{DialError, Dialer},
     policy::RequestPermit,
+    record::Id,
     tls::anchors::Anchors,
     websocket::Handshake,
 };
@@ -92,17 +94,18 @@ impl NextHops {
         permit: &RequestPermit,
         mut request: Request<Content>,
         offer: Offer,
+        tunnel: Option<Id>,
     ) -> Result<Answer, ForwardError> {
         let key = Key { authority: permit.authority().clone(), scheme: permit.scheme(), offer };
         let mut replays = u8::from(is_idempotent(request.method()));
         for attempt in 0.. {
             let started = Instant::now();
-            let pooled = if attempt == 0 { self.pools.take(&key) } else { None };
+            let pooled = if attempt == 0 { self.pools.take(&key, tunnel) } else { None };
             let reused = pooled.is_some();
             let mut connection = match pooled {
                 Some(connection) => connection,
                 // Apart from the exchange's own state, which every request moves and this would make a hundred times as large.
-                None => Box::pin(self.connector.connect(permit, &key, &self.pools)).await?,
+                None => Box::pin(self.connector.connect(permit, &key, tunnel, &self.pools)).await?,
             };
             let connect_ms = (!reused).then(|| started.elapsed().as_secs_f64() * 1e3);
             address(&mut request, permit, &connection.sender);

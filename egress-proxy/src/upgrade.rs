@@ -94,7 +94,8 @@ impl Upgrade {
         head.extensions.clear();
         head.extensions.insert(handshake);
         let request = Request::from_parts(head, Content::empty());
-        let asking = in_time(proxy.next_hops.forward(permit, request, Offer::Http1), proxy.limits.response, recording);
+        let asking =
+            in_time(proxy.next_hops.forward(permit, request, Offer::Http1, None), proxy.limits.response, recording);
         let mut answer = revocation.unless_revoked(asking).await??;
         let switched = answer.response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let origin = answer.response.extensions_mut().remove::<OnUpgrade>();

@@ -1,5 +1,6 @@
 //! What a hijacked client does with h2 to the proxy: the proxy stays up, its memory bounded, and others are served.
 
+use bytes::Bytes;
 use harness::within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::net::TcpStream;
@@ -18,6 +19,7 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
+const REFUSED_STREAM: u32 = 7;
 const CANCEL: u32 = 8;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
@@ -222,6 +224,54 @@ async fn a_head_that_unfolds_to_megabytes_goes_nowhere() {
     }
     watch.end(&stage).await;
     assert!(stage.origin.seen().arrivals().iter().all(|arrival| arrival.target.starts_with("/bytes")));
+}
+
+#[tokio::test]
+async fn answers_that_nobody_takes_wait_at_the_origin() {
+    let stage = Stage::granting("").await;
+    let watch = Watch::begin(&stage).await;
+    for window in [0, 1] {
+        // SETTINGS_INITIAL_WINDOW_SIZE: so much of each answer is taken, and no more ever.
+        let mut abuser = Abuser::of(&stage, &[(4, window)]).await;
+        for number in 0..100 {
+            let head = abuser.request("/bytes?n=10000000");
+            abuser.send(&frame(HEADERS, END_HEADERS | END_STREAM, number * 2 + 1, &head)).await;
+        }
+        for _ in 0..100 {
+            abuser.frame_of(HEADERS).await.expect("an answer's head");
+        }
+        let other = stage.client().h2().get(&stage.url("/bytes?n=100000")).await;
+        assert_eq!(other.content.len(), 100_000);
+        let grown = stage.proxy.resident().saturating_sub(watch.0);
+        assert!(grown < GROWTH, "grew by {} KiB", grown / 1024);
+    }
+    watch.end(&stage).await;
+}
+
+#[tokio::test]
+async fn more_streams_than_are_allowed_are_refused_and_the_others_answered() {
+    let stage = Stage::granting("").await;
+    let watch = Watch::begin(&stage).await;
+    let mut abuser = Abuser::of(&stage, &[]).await;
+    let mut opened = Vec::new();
+    let head = abuser.request("/upload");
+    for number in 0..400 {
+        opened.extend(frame(HEADERS, END_HEADERS, number * 2 + 1, &head));
+    }
+    // None of the uploads ever ends.
+    abuser.send(&opened).await;
+    let mut refused = 0;
+    while refused < 100 {
+        let (kind, _, payload) = abuser.frame().await.expect("the connection holds");
+        if kind == RST_STREAM {
+            assert_eq!(number(&payload), REFUSED_STREAM);
+            refused += 1;
+        }
+    }
+    watch.end(&stage).await;
+    drop(abuser);
+    let content = Bytes::from_static(b"still here");
+    stage.client().h2().send(harness::client::post(&stage.url("/upload"), content)).await.says(200, &["10"]);
 }
 
 #[tokio::test]

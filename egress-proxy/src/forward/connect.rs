@@ -1,5 +1,5 @@
-//! A new connection to an origin: dial or ask an upstream proxy, TLS with full verification, HTTP handshake. The h2 connections of one key are
-//! opened under single flight.
+//! A new connection to an origin: dial or ask an upstream proxy, TLS with full verification, HTTP handshake. A tunnel's h2
+//! connection is opened under single flight.
 
 use std::{
     collections::HashMap,
@@ -28,7 +28,7 @@ use super::{
     pool::{Connection, Key, Pools, Sender},
     upstream::{TUNNEL_AGE, Upstream},
 };
-use crate::{dial::Dialer, policy::RequestPermit, tls::anchors::Anchors};
+use crate::{dial::Dialer, policy::RequestPermit, record::Id, tls::anchors::Anchors};
 
 /// How long an origin may take over its TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -41,8 +41,27 @@ pub struct Connector {
     dialer: Dialer,
     upstream: Option<Upstream>,
     anchors: Anchors,
-    /// Taken while the h2 connection of a key is being opened.
-    opening: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
+    opening: Mutex<HashMap<Flight, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// Which h2 connection is being opened.
+type Flight = (Key, Option<Id>);
+
+/// A place in the row for an h2 connection; the last one to leave closes the row.
+struct Opening<'c> {
+    connector: &'c Connector,
+    flight: Flight,
+    row: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        let mut opening = self.connector.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        // The map's and ours.
+        if Arc::strong_count(&self.row) == 2 {
+            opening.remove(&self.flight);
+        }
+    }
 }
 
 impl Connector {
@@ -68,6 +87,7 @@ impl Connector {
         &self,
         permit: &RequestPermit,
         key: &Key,
+        tunnel: Option<Id>,
         pools: &Arc<Pools>,
     ) -> Result<Connection, ForwardError> {
         if key.scheme == Scheme::Http {
@@ -86,22 +106,26 @@ impl Connector {
                 Ok((stream, peer)) => Ok(self.connection(permit, http1(stream).await?, peer)),
             };
         }
-        let opening =
-            self.opening.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default().clone();
-        let guard = opening.lock().await;
-        if let Some(connection) = pools.take(key) {
+        let opening = self.opening((key.clone(), tunnel));
+        let _first = opening.row.lock().await;
+        if let Some(connection) = pools.take(key, tunnel) {
             return Ok(connection);
         }
         let (stream, peer) = self.secured(permit, Offer::Http2).await?;
         let connection = self.connection(permit, negotiated(stream).await?, peer);
-        pools.share(key, &connection);
-        drop(guard);
+        pools.share(key, tunnel, &connection);
         Ok(connection)
+    }
+
+    fn opening(&self, flight: Flight) -> Opening<'_> {
+        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let row = opening.entry(flight.clone()).or_default().clone();
+        Opening { connector: self, flight, row }
     }
 
     fn connection(&self, permit: &RequestPermit, sender: Sender, peer: SocketAddr) -> Connection {
         let expires = self.upstream(permit.authority()).map(|_| Instant::now() + TUNNEL_AGE);
-        Connection { sender, peer, expires }
+        Connection { sender, peer, expires, users: Arc::default() }
     }
 
     async fn stream(&self, permit: &RequestPermit) -> Result<TcpStream, ForwardError> {

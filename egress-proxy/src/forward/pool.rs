@@ -1,5 +1,6 @@
 //! Connections between exchanges, keyed by authority, scheme and offer. An HTTP/1.1 connection is either here or in one
-//! exchange; an h2 connection is shared.
+//! exchange. An h2 connection is shared by the exchanges of one tunnel, never by two at a time: its flow-control window
+//! and its streams are what a client could use up to hold others up. Once idle it goes on to the next tunnel.
 
 use std::{
     collections::HashMap,
@@ -13,7 +14,7 @@ use hyper::client::conn::http2;
 use shared::{authority::Authority, routes::Scheme};
 
 use super::{Offer, http1::Http1};
-use crate::content::Content;
+use crate::{content::Content, record::Id};
 
 /// How long a connection may idle: below the 60 s after which common servers close theirs.
 const IDLE: Duration = Duration::from_secs(50);
@@ -63,13 +64,16 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// When it takes no more.
     pub expires: Option<Instant>,
+    /// Held by the pool and by every exchange on it.
+    pub users: Arc<()>,
 }
 
 impl Connection {
     /// The same connection for another exchange, where exchanges can share one.
     fn copy(&self) -> Option<Self> {
         let Sender::Http2(sender) = &self.sender else { return None };
-        Some(Self { sender: Sender::Http2(sender.clone()), ..*self })
+        let users = self.users.clone();
+        Some(Self { sender: Sender::Http2(sender.clone()), peer: self.peer, expires: self.expires, users })
     }
 
     /// Whether it takes a request now.
@@ -96,7 +100,41 @@ pub struct Pools {
 #[derive(Default)]
 struct Pool {
     idle: Vec<Idle>,
-    shared: Option<Connection>,
+    shared: Vec<Shared>,
+}
+
+/// An h2 connection and the tunnel whose exchanges use it, or used it last.
+struct Shared {
+    connection: Connection,
+    tunnel: Option<Id>,
+    since: Instant,
+}
+
+impl Shared {
+    /// Whether no exchange is on it.
+    fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.connection.users) == 1
+    }
+}
+
+impl Pool {
+    /// The h2 connection of this tunnel, or one that no tunnel uses.
+    fn shared(&mut self, tunnel: Option<Id>) -> Option<Connection> {
+        while let Some(place) = self.place(tunnel) {
+            let shared = &mut self.shared[place];
+            if shared.connection.is_usable() {
+                (shared.tunnel, shared.since) = (tunnel, Instant::now());
+                return shared.connection.copy();
+            }
+            self.shared.swap_remove(place);
+        }
+        None
+    }
+
+    fn place(&self, tunnel: Option<Id>) -> Option<usize> {
+        let own = self.shared.iter().position(|shared| shared.tunnel == tunnel);
+        own.or_else(|| self.shared.iter().position(Shared::is_idle))
+    }
 }
 
 /// An HTTP/1.1 connection that nobody uses.
@@ -106,15 +144,12 @@ struct Idle {
 }
 
 impl Pools {
-    /// A connection that is ready now.
-    pub fn take(&self, key: &Key) -> Option<Connection> {
+    /// A connection that is ready now for an exchange in this tunnel.
+    pub fn take(&self, key: &Key, tunnel: Option<Id>) -> Option<Connection> {
         let mut by_key = self.lock();
         let pool = by_key.get_mut(key)?;
-        if let Some(connection) = &mut pool.shared {
-            if connection.is_usable() {
-                return connection.copy();
-            }
-            pool.shared = None;
+        if let Some(connection) = pool.shared(tunnel) {
+            return Some(connection);
         }
         while let Some(Idle { mut connection, since }) = pool.idle.pop() {
             if connection.is_usable() && since.elapsed() < IDLE {
@@ -124,10 +159,11 @@ impl Pools {
         None
     }
 
-    /// Makes an h2 connection available to every exchange of its key.
-    pub fn share(&self, key: &Key, connection: &Connection) {
-        if let Some(copy) = connection.copy() {
-            self.lock().entry(key.clone()).or_default().shared = Some(copy);
+    /// Makes an h2 connection available to every exchange in this tunnel.
+    pub fn share(&self, key: &Key, tunnel: Option<Id>, connection: &Connection) {
+        if let Some(connection) = connection.copy() {
+            let shared = Shared { connection, tunnel, since: Instant::now() };
+            self.lock().entry(key.clone()).or_default().shared.push(shared);
         }
     }
 
@@ -138,8 +174,10 @@ impl Pools {
     pub fn reap(&self) {
         self.lock().retain(|_, pool| {
             pool.idle.retain_mut(|idle| idle.since.elapsed() < IDLE && !idle.connection.is_over());
-            pool.shared.take_if(Connection::is_over);
-            !pool.idle.is_empty() || pool.shared.is_some()
+            pool.shared.retain_mut(|shared| {
+                !shared.connection.is_over() && (!shared.is_idle() || shared.since.elapsed() < IDLE)
+            });
+            !pool.idle.is_empty() || !pool.shared.is_empty()
         });
     }
 
