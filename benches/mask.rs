@@ -1,6 +1,8 @@
 //! What the echo guard costs: how fast answers pass it, and that beside the least that is done with them anyway, their
 //! encryption for the client. Ratios are what to compare; the machine's own speed cancels out.
 
+#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+
 use std::{collections::BTreeMap, hint::black_box, time::Instant};
 
 use bytes::Bytes;

@@ -76,10 +76,9 @@ async fn an_origin_that_has_only_one_family_of_addresses_is_found() {
 async fn the_hosts_file_is_honoured() {
     let file = std::fs::read_to_string("/etc/hosts").expect("a hosts file");
     let lines = file.lines().map(|line| line.split('#').next().unwrap_or_default());
-    let entries = lines.filter_map(|line| line.split_whitespace().next().zip(line.split_whitespace().last()));
+    let mut entries = lines.filter_map(|line| line.split_whitespace().next().zip(line.split_whitespace().last()));
     let (address, name) = entries
-        .filter(|(address, name)| address.parse::<std::net::Ipv4Addr>().is_ok() && !name.contains("localhost"))
-        .last()
+        .rfind(|(address, name)| address.parse::<std::net::Ipv4Addr>().is_ok() && !name.contains("localhost"))
         .unwrap_or(("127.0.0.1", "localhost"));
     let range = format!("{address}/32");
     let setup = Setup::new(&routes([&format!("host: {name}, ports: any")])).arg("--allow-upstream-cidr").arg(range);
