@@ -96,9 +96,9 @@ async fn sigterm_under_load_completes_what_is_under_way() {
     proxy.signal(Signal::TERM);
     proxy.event("proxy.draining").await;
     client.try_send(get(&stage.origin.url("/echo"))).await.expect_err("nothing new is taken");
-    for answer in answers {
-        let content = within("a whole answer", answer.into_body().collect()).await.expect("not cut").to_bytes();
-        assert_eq!(content.len() as u64, 4 * MIB);
+    let whole = futures_util::future::join_all(answers.into_iter().map(|answer| answer.into_body().collect()));
+    for content in within("whole answers", whole).await {
+        assert_eq!(content.expect("not cut").to_bytes().len() as u64, 4 * MIB);
     }
     let ended = proxy.ended().await;
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);

@@ -34,7 +34,7 @@ async fn a_thousand_clients_at_once_are_all_served() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_hundred_clients_that_never_finish_a_head_hold_nobody_up_and_are_sent_away() {
-    let stage = Stage::with("", |setup| setup.arg("--head-timeout").arg("5s")).await;
+    let stage = Stage::with("", |setup| setup.arg("--head-timeout").arg("5")).await;
     let before = stage.proxy.resident();
     let mut slow = Vec::new();
     for number in 0..500 {
