@@ -241,19 +241,17 @@ fn scan_head(permit: &RequestPermit, head: &Parts, recording: &Recording) -> Res
     }
     let authority = permit.authority().host.to_bare_string();
     let target = target::path_and_query(&head.uri);
-    let scanned = permit.scanner().head(&head.method, &authority, target.as_str(), &head.headers, permit.exemptions());
-    found(scanned, permit.scan(), recording)
-}
-
-/// What a finding means on this route: the end of the exchange, or a line in its record.
-fn found(scanned: Result<(), Finding>, mode: ScanMode, recording: &Recording) -> Result<(), ExchangeError> {
-    match scanned {
-        Err(finding) if mode == ScanMode::Record && !finding.is_guarded_value() => {
-            recording.note(|draft| draft.findings.push(finding));
-            Ok(())
+    let scanner = permit.scanner();
+    let scan = |except: &_| scanner.head(&head.method, &authority, target.as_str(), &head.headers, except);
+    let scanned = scan(permit.exemptions()).or_else(|finding| {
+        if permit.scan() != ScanMode::Record || finding.is_guarded_value() {
+            return Err(finding);
         }
-        other => other.map_err(ExchangeError::Scan),
-    }
+        recording.note(|draft| draft.findings.push(finding));
+        // What may pass may hide a value of the proxy's own, which may not.
+        scan(&scanner.all_but_guarded())
+    });
+    scanned.map_err(ExchangeError::Scan)
 }
 
 /// Scans the content, and asks the inspector where the route wants it. Content that is asked about, or short enough, is
@@ -299,8 +297,7 @@ async fn judge_content(
         }
     };
     if permit.scan() != ScanMode::Off {
-        let scanned = scan_collected(permit, &head.headers, &collected);
-        found(scanned, permit.scan(), recording)?;
+        scan_collected(permit, &head.headers, &collected, recording).map_err(ExchangeError::Scan)?;
     }
     let Some(inspection) = inspection else { return Ok((Content::Collected(collected), None)) };
     let started = Instant::now();
@@ -309,16 +306,27 @@ async fn judge_content(
     Ok((Content::Collected(collected), asked?))
 }
 
-fn scan_collected(permit: &RequestPermit, fields: &HeaderMap, collected: &Collected) -> Result<(), Finding> {
+fn scan_collected(
+    permit: &RequestPermit,
+    fields: &HeaderMap,
+    collected: &Collected,
+    recording: &Recording,
+) -> Result<(), Finding> {
     let mut scan = permit.scanner().content(fields, permit.exemptions().clone());
+    if permit.scan() == ScanMode::Record {
+        scan = scan.overlooking();
+    }
     for chunk in collected.chunks() {
         scan.push(chunk.clone())?;
     }
     scan.finish()?;
-    match &collected.trailers {
-        Some(trailers) => scan.trailers(trailers),
-        None => Ok(()),
+    if let Some(trailers) = &collected.trailers {
+        scan.trailers(trailers)?;
     }
+    if let Some(finding) = scan.overlooked() {
+        recording.note(|draft| draft.findings.push(finding));
+    }
+    Ok(())
 }
 
 /// What a finding does to content that is on its way.

@@ -82,8 +82,7 @@ pub struct Messages<B> {
     except: Exemptions,
     /// What a compressed message is coded with, as fields of a content.
     coding: HeaderMap,
-    /// `None` once a finding was recorded: the rest passes.
-    on_finding: Option<OnFinding>,
+    on_finding: OnFinding,
     borders: Borders,
     message: Option<ContentScan>,
     ready: VecDeque<Frame<Bytes>>,
@@ -100,7 +99,7 @@ where
             scanner,
             except,
             coding: coding(fields),
-            on_finding: Some(on_finding),
+            on_finding,
             borders: Borders::default(),
             message: None,
             ready: VecDeque::new(),
@@ -111,10 +110,6 @@ where
     /// Takes a frame, or the end; what may leave is queued.
     fn take(&mut self, frame: Option<Frame<Bytes>>) -> Result<(), Finding> {
         self.ended |= frame.is_none();
-        if self.on_finding.is_none() {
-            self.ready.extend(frame);
-            return Ok(());
-        }
         match frame.map(Frame::into_data) {
             Some(Ok(mut data)) => {
                 while let Some(part) = self.borders.cut(&mut data) {
@@ -125,8 +120,10 @@ where
             Some(Err(frame)) => {
                 self.end()?;
                 if let Some(fields) = frame.trailers_ref() {
-                    let judged = self.scanner.content(&HeaderMap::new(), self.except.clone()).trailers(fields);
-                    judged.or_else(|finding| self.find(finding))?;
+                    let mut scan = self.scan(&HeaderMap::new());
+                    let verdict = scan.trailers(fields);
+                    self.tell(&mut scan);
+                    verdict?;
                 }
                 self.ready.push_back(frame);
                 Ok(())
@@ -136,14 +133,11 @@ where
     }
 
     fn judge(&mut self, mut part: Part) -> Result<(), Finding> {
-        if part.begins && self.on_finding.is_some() {
-            let none = HeaderMap::new();
-            let fields = if part.compressed { &self.coding } else { &none };
-            self.message = Some(self.scanner.content(fields, self.except.clone()));
-        }
-        let Some(mut scan) = self.message.take() else {
-            self.ready.push_back(Frame::data(part.bytes));
-            return Ok(());
+        let none = HeaderMap::new();
+        let fields = if part.compressed { &self.coding } else { &none };
+        let mut scan = match self.message.take() {
+            Some(scan) if !part.begins => scan,
+            _ => self.scan(fields),
         };
         // What is coded begins after the prefix; where nothing is, one piece stays one piece.
         if part.compressed && part.prefix > 0 {
@@ -163,32 +157,28 @@ where
         Ok(())
     }
 
-    fn release(&mut self, scan: ContentScan, verdict: Result<Released, Finding>) -> Result<(), Finding> {
-        match verdict {
-            Ok(released) => {
-                self.ready.extend(released.map(Frame::data));
-                self.message = Some(scan);
-                Ok(())
-            }
-            Err(finding) => {
-                self.find(finding)?;
-                self.ready.extend(scan.give_up().map(Frame::data));
-                Ok(())
-            }
+    fn release(&mut self, mut scan: ContentScan, verdict: Result<Released, Finding>) -> Result<(), Finding> {
+        self.tell(&mut scan);
+        self.ready.extend(verdict?.map(Frame::data));
+        self.message = Some(scan);
+        Ok(())
+    }
+
+    /// The scan of a message with these fields.
+    fn scan(&self, fields: &HeaderMap) -> ContentScan {
+        let scan = self.scanner.content(fields, self.except.clone());
+        match self.on_finding {
+            OnFinding::Stop => scan,
+            OnFinding::Record(_) => scan.overlooking(),
         }
     }
 
-    /// What a finding means on this route: the end of the content, or a line in its record.
-    fn find(&mut self, finding: Finding) -> Result<(), Finding> {
-        match self.on_finding.take() {
-            Some(OnFinding::Record(report)) if !finding.is_guarded_value() => {
-                report(finding);
-                Ok(())
-            }
-            stop => {
-                self.on_finding = stop;
-                Err(finding)
-            }
+    /// Reports what was let pass, once for all messages: from then on each is searched for the proxy's own values alone.
+    fn tell(&mut self, scan: &mut ContentScan) {
+        if let (Some(finding), OnFinding::Record(report)) = (scan.overlooked(), &mut self.on_finding) {
+            report(finding);
+            self.on_finding = OnFinding::Record(Box::new(|_| ()));
+            self.except = self.scanner.all_but_guarded();
         }
     }
 }

@@ -49,6 +49,8 @@ pub struct Scanner {
     anchors: Vec<Anchor>,
     /// The rule for seed phrases, which have no keyword.
     seeds: Option<usize>,
+    /// From this rule on they are for the proxy's own values.
+    guarded: usize,
 }
 
 /// What stands behind the patterns of one keyword.
@@ -72,7 +74,11 @@ pub struct ExactValues(Vec<Arc<Rule>>);
 
 /// Rules that do not apply. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Exemptions(Arc<[usize]>);
+pub struct Exemptions {
+    rules: Arc<[usize]>,
+    /// None before this one applies either.
+    before: usize,
+}
 
 /// An exemption that names no rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -112,7 +118,7 @@ impl ExactValues {
 
 impl Exemptions {
     fn covers(&self, rule: usize) -> bool {
-        self.0.contains(&rule)
+        rule < self.before || self.rules.contains(&rule)
     }
 }
 
@@ -175,7 +181,8 @@ impl Scanner {
             })
             .collect();
         let seeds = rules.iter().position(|rule| rule.as_ref().is_some_and(|rule| rule.is_seed_phrase()));
-        Scanner { rules, patterns, anchors, seeds }
+        let others = rules.iter().rposition(|rule| rule.as_ref().is_none_or(|rule| !finding::is_guarded(rule.id())));
+        Scanner { rules, patterns, anchors, seeds, guarded: others.map_or(0, |last| last + 1) }
     }
 
     /// All rules, in the order in which they are asked.
@@ -192,7 +199,12 @@ impl Scanner {
                 None => return Err(self.unknown(id)),
             }
         }
-        Ok(Exemptions(rules.into()))
+        Ok(Exemptions { rules: rules.into(), before: 0 })
+    }
+
+    /// With these no rule applies but those for the proxy's own values, which no mode lets pass.
+    pub fn all_but_guarded(&self) -> Exemptions {
+        Exemptions { rules: Arc::default(), before: self.guarded }
     }
 
     fn unknown(&self, id: &str) -> UnknownRule {

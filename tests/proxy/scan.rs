@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, StreamBody};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::{AWS_KEY, Stage, says};
+use crate::{AWS_KEY, CREDENTIAL, Stage, says};
 
 type Place = fn(&Stage) -> Request<harness::origin::Content>;
 
@@ -146,6 +146,32 @@ async fn a_route_may_record_instead_of_block() {
     let record = stage.proxy.exchange().await;
     says(&record, json!({"outcome": "completed"}));
     assert!(!record["findings"].as_array().expect("findings").is_empty(), "{record}");
+}
+
+#[tokio::test]
+async fn a_credential_behind_a_recorded_finding_is_refused_all_the_same() {
+    let rest = "auth: {scheme: Bearer, token_env: TOKEN}, scan: record";
+    let mut stage = Stage::with(rest, |setup| setup.env("TOKEN", CREDENTIAL)).await;
+    let twice = STANDARD.encode(STANDARD.encode(format!("token: {CREDENTIAL}, and more")));
+    for credential in [CREDENTIAL, &twice] {
+        let content = format!("{AWS_KEY} and {credential}");
+        let unreadable = with(post(&stage.url("/echo"), content.clone()), "content-encoding", "compress");
+        let mut head = with(get(&stage.url("/echo")), "x-first", AWS_KEY);
+        head.headers_mut().insert("x-second", credential.parse().expect("a value"));
+        for request in [post(&stage.url("/echo"), content), unreadable, head] {
+            stage.client().send(request).await.says(403, &[]);
+            stage.was_refused(json!({"status": 403, "alarm": true})).await;
+        }
+    }
+    let frames = [format!("{AWS_KEY} and "), " ".repeat(9000), twice, " ".repeat(9000)];
+    let frames = frames.map(|piece| Ok(Frame::data(Bytes::from(piece))));
+    let content = StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync();
+    let request = Request::post(stage.url("/upload")).body(content).expect("a request");
+    stage.client().send(request).await.says(403, &[]);
+    let record = stage.proxy.exchange().await;
+    says(&record, json!({"outcome": "blocked", "alarm": true}));
+    assert_eq!(record["findings"].as_array().expect("findings").len(), 2, "{record}");
+    assert_eq!(stage.origin.next_arrival().await.received().await.end, End::Broken);
 }
 
 #[tokio::test]

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::{
-    Exemptions, Finding, Place, Scanner,
+    Exemptions, Finding, Layer, Place, Scanner,
     coding::{Codings, Unreadable},
     finding::UNREADABLE,
-    tape::{Stop, Tape},
+    tape::{Asked, Overlook, Stop, Tape},
 };
 
 /// How much coded content is decoded at a time: a step unfolds to a megabyte at most.
@@ -21,7 +21,7 @@ const MAGIC: u64 = 4;
 /// [`super::HOLD_BACK`] of them (and of a coded content what its coding needs to unfold them).
 pub struct ContentScan {
     scanner: Arc<Scanner>,
-    except: Exemptions,
+    asked: Asked,
     /// The content as sent.
     plain: Tape,
     coded: Coded,
@@ -31,6 +31,8 @@ pub struct ContentScan {
     /// Bytes that were given back.
     released: u64,
     stopped: Option<Finding>,
+    /// What was let pass and is to be told.
+    overlooked: Option<Finding>,
 }
 
 /// What a coded content unfolds to.
@@ -76,18 +78,31 @@ impl Scanner {
         };
         ContentScan {
             scanner: Arc::clone(self),
-            except,
+            asked: Asked { except, overlook: Overlook::Nothing },
             plain: Tape::default(),
             coded,
             held: VecDeque::new(),
             taken: 0,
             released: 0,
             stopped: None,
+            overlooked: None,
         }
     }
 }
 
 impl ContentScan {
+    /// Lets pass what is found, for where findings are only recorded. After the first one nothing is looked for but the
+    /// proxy's own values, which stop any content.
+    pub fn overlooking(mut self) -> ContentScan {
+        self.asked.overlook = Overlook::First(self.scanner.all_but_guarded());
+        self
+    }
+
+    /// What was let pass, once.
+    pub fn overlooked(&mut self) -> Option<Finding> {
+        self.overlooked.take()
+    }
+
     /// Takes the next chunk. After a finding nothing leaves any more: it is repeated at every call.
     pub fn push(&mut self, chunk: Bytes) -> Result<Released, Finding> {
         self.go_on()?;
@@ -108,8 +123,9 @@ impl ContentScan {
         let step = if matches!(self.coded, Coded::Plain) { chunk.len().max(1) } else { STEP };
         for bytes in chunk.chunks(step) {
             self.taken += bytes.len() as u64;
-            let plain = self.plain.push(&self.scanner, &self.except, bytes);
+            let plain = self.plain.push(&self.scanner, &mut self.asked, bytes);
             clear = plain.map_err(|stop| self.scanner.found(stop, &[]))?;
+            self.tell(|_| Vec::new());
             if let Some(unfolded) = self.unfold(bytes)? {
                 clear = clear.min(unfolded);
             }
@@ -118,12 +134,43 @@ impl ContentScan {
     }
 
     fn judge_rest(&mut self) -> Result<u64, Finding> {
-        let plain = self.plain.finish(&self.scanner, &self.except);
+        let plain = self.plain.finish(&self.scanner, &mut self.asked);
         plain.map_err(|stop| self.scanner.found(stop, &[]))?;
+        self.tell(|_| Vec::new());
         if let Coded::Unfolding(unfolding) = &mut self.coded {
-            unfolding.finish(&self.scanner, &self.except)?;
+            let verdict = unfolding.finish(&self.scanner, &mut self.asked);
+            self.tell(Coded::layers);
+            verdict.or_else(|finding| self.overlook(finding))?;
         }
         Ok(self.taken)
+    }
+
+    /// Writes down what a tape let pass.
+    fn tell(&mut self, codings: fn(&Coded) -> Vec<Layer>) {
+        if let Overlook::Passed(passed) = &mut self.asked.overlook
+            && let Some(stop) = passed.take()
+        {
+            self.overlooked = Some(self.scanner.found(stop, &codings(&self.coded)));
+        }
+    }
+
+    /// Lets a finding pass that is none of a tape's, where findings do.
+    fn overlook(&mut self, finding: Finding) -> Result<(), Finding> {
+        if finding.is_guarded_value() {
+            return Err(finding);
+        }
+        match std::mem::replace(&mut self.asked.overlook, Overlook::Passed(None)) {
+            Overlook::First(covered) => {
+                self.asked.except = covered;
+                self.overlooked = Some(finding);
+            }
+            Overlook::Passed(_) => {}
+            Overlook::Nothing => {
+                self.asked.overlook = Overlook::Nothing;
+                return Err(finding);
+            }
+        }
+        Ok(())
     }
 
     /// Unfolds and judges the next bytes of a coded content: as far as these bytes, it may leave.
@@ -141,33 +188,38 @@ impl ContentScan {
             };
         }
         let bytes = if first.is_empty() { bytes } else { &first };
-        match &mut self.coded {
-            Coded::Plain | Coded::Perhaps(_) => Ok(None),
+        let verdict = match &mut self.coded {
+            Coded::Plain | Coded::Perhaps(_) => return Ok(None),
             Coded::Unreadable(error) => Err(unreadable(error)),
-            Coded::Unfolding(unfolding) => match unfolding.push(&self.scanner, &self.except, bytes, self.taken) {
-                Ok(Some(clear)) => Ok(Some(clear)),
-                Ok(None) => {
-                    self.coded = Coded::Plain;
-                    Ok(None)
-                }
-                Err(finding) => Err(finding),
-            },
+            Coded::Unfolding(unfolding) => {
+                let verdict = unfolding.push(&self.scanner, &mut self.asked, bytes, self.taken);
+                self.tell(Coded::layers);
+                verdict
+            }
+        };
+        match verdict {
+            Ok(Some(clear)) => return Ok(Some(clear)),
+            Ok(None) => {}
+            Err(finding) => self.overlook(finding)?,
         }
+        // It is judged as sent alone.
+        self.coded = Coded::Plain;
+        Ok(None)
     }
 
     /// Judges the trailers that end the content.
-    pub fn trailers(&self, fields: &HeaderMap) -> Result<(), Finding> {
-        self.scanner.trailers(fields, &self.except)
+    pub fn trailers(&mut self, fields: &HeaderMap) -> Result<(), Finding> {
+        let verdict = self.scanner.trailers(fields, &self.asked.except);
+        verdict.or_else(|finding| {
+            self.overlook(finding)?;
+            // What may pass may hide another.
+            self.scanner.trailers(fields, &self.asked.except)
+        })
     }
 
     /// Bytes that came in and were not given back.
     pub fn held(&self) -> u64 {
         self.held.iter().map(|chunk| chunk.len() as u64).sum()
-    }
-
-    /// Gives back what is held, unjudged: for where findings are recorded and nothing is stopped.
-    pub fn give_up(self) -> Released {
-        Released(self.held)
     }
 
     fn go_on(&self) -> Result<(), Finding> {
@@ -201,19 +253,23 @@ impl ContentScan {
     }
 }
 
+impl Coded {
+    /// What is undone to see the text.
+    fn layers(&self) -> Vec<Layer> {
+        match self {
+            Coded::Unfolding(unfolding) => unfolding.codings.layers(),
+            Coded::Perhaps(_) | Coded::Plain | Coded::Unreadable(_) => Vec::new(),
+        }
+    }
+}
+
 impl Unfolding {
     fn new(codings: Codings, declared: bool) -> Unfolding {
         Unfolding { codings, declared, tape: Tape::default(), unfolded: 0, steps: VecDeque::new(), clear: 0 }
     }
 
     /// As far as which byte as sent it may leave; `None` when it turns out not to be coded after all.
-    fn push(
-        &mut self,
-        scanner: &Scanner,
-        except: &Exemptions,
-        bytes: &[u8],
-        taken: u64,
-    ) -> Result<Option<u64>, Finding> {
+    fn push(&mut self, scanner: &Scanner, asked: &mut Asked, bytes: &[u8], taken: u64) -> Result<Option<u64>, Finding> {
         let text = match self.codings.decode(bytes) {
             Ok(text) => text,
             Err(error) if self.declared => return Err(unreadable(&error)),
@@ -221,20 +277,20 @@ impl Unfolding {
         };
         self.unfolded += text.len() as u64;
         self.steps.push_back((taken, self.unfolded));
-        let clear = self.tape.push(scanner, except, &text).map_err(|stop| self.found(scanner, stop))?;
+        let clear = self.tape.push(scanner, asked, &text).map_err(|stop| self.found(scanner, stop))?;
         while let Some((sent, _)) = self.steps.pop_front_if(|(_, unfolded)| *unfolded <= clear) {
             self.clear = sent;
         }
         Ok(Some(self.clear))
     }
 
-    fn finish(&mut self, scanner: &Scanner, except: &Exemptions) -> Result<(), Finding> {
+    fn finish(&mut self, scanner: &Scanner, asked: &mut Asked) -> Result<(), Finding> {
         let text = match self.codings.finish() {
             Ok(text) => text,
             Err(error) if self.declared => return Err(unreadable(&error)),
             Err(_) => return Ok(()),
         };
-        let verdict = self.tape.push(scanner, except, &text).and_then(|_| self.tape.finish(scanner, except));
+        let verdict = self.tape.push(scanner, asked, &text).and_then(|_| self.tape.finish(scanner, asked));
         verdict.map(drop).map_err(|stop| self.found(scanner, stop))
     }
 
@@ -244,7 +300,7 @@ impl Unfolding {
 }
 
 impl Scanner {
-    fn found(&self, stop: Stop, codings: &[super::Layer]) -> Finding {
+    fn found(&self, stop: Stop, codings: &[Layer]) -> Finding {
         let mut finding = self.finding(stop.found, Place::Content(stop.byte));
         finding.layers.splice(0..0, codings.iter().copied());
         finding
@@ -310,6 +366,45 @@ mod tests {
             let (out, finding) = judge(text.as_bytes(), cut);
             assert_eq!(finding.as_ref(), Some(&whole), "cut at {cut}");
             assert!(out.len() <= 12_020 && text.as_bytes().starts_with(&out));
+        }
+    }
+
+    #[test]
+    fn what_is_overlooked_passes_once_told_and_hides_no_value_of_the_proxys_own() {
+        const OWN: &str = "hunter2-and-more";
+        let mut values = crate::scan::ExactValues::default();
+        values.add("T", OWN.as_bytes());
+        let scanner = Arc::new(Scanner::new(None, values));
+        let gap = " lorem".repeat(2000);
+        let unknown = http::HeaderValue::from_static("compress");
+        let unreadable = HeaderMap::from_iter([(http::header::CONTENT_ENCODING, unknown)]);
+        for (fields, between) in [(HeaderMap::new(), " "), (HeaderMap::new(), &gap), (unreadable, " ")] {
+            for (text, is_stopped) in [
+                (format!("{}{between}{}{gap}", key(), key()), false),
+                (format!("{}{between}{OWN}{gap}", key()), true),
+                (format!("{{\"a\": \"\\u0020{}{between}{OWN}\"}}", key()), true),
+                (format!("{OWN}{between}{}", key()), true),
+            ] {
+                for cut in [1, 7, 1000, 50_000] {
+                    let mut scan = scanner.content(&fields, Exemptions::default()).overlooking();
+                    let (mut out, mut told, mut stopped) = (Vec::new(), Vec::new(), None);
+                    let chunks = text.as_bytes().chunks(cut).map(Bytes::copy_from_slice).map(Some);
+                    for chunk in chunks.chain([None]) {
+                        let verdict = match chunk {
+                            Some(chunk) => scan.push(chunk),
+                            None => scan.finish(),
+                        };
+                        told.extend(scan.overlooked());
+                        match verdict {
+                            Ok(released) => released.for_each(|bytes| out.extend_from_slice(&bytes)),
+                            Err(finding) => stopped = Some(finding),
+                        }
+                    }
+                    assert_eq!(stopped.map(|finding| finding.rule), is_stopped.then(|| "credential/T".to_owned()));
+                    assert!(told.len() <= 1 && (is_stopped || told.len() == 1 && out == text.as_bytes()), "{cut}");
+                    assert!(!String::from_utf8_lossy(&out).contains(OWN));
+                }
+            }
         }
     }
 

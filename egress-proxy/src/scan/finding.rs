@@ -55,10 +55,15 @@ pub(super) const UNREADABLE: &str = "unreadable-content";
 pub(super) const CREDENTIAL: &str = "credential/";
 pub(super) const STAND_IN: &str = "stand-in/";
 
+/// Whether the rule of this id is for a value of the proxy's own.
+pub(super) fn is_guarded(rule: &str) -> bool {
+    rule.starts_with(CREDENTIAL) || rule.starts_with(STAND_IN)
+}
+
 impl Finding {
     /// Whether a value of the proxy's own was found, a credential or a stand-in: no mode lets it pass.
     pub fn is_guarded_value(&self) -> bool {
-        self.rule.starts_with(CREDENTIAL) || self.rule.starts_with(STAND_IN)
+        is_guarded(&self.rule)
     }
 
     /// What whoever sent it can do.

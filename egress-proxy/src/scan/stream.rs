@@ -1,8 +1,8 @@
 //! A body adapter: a content goes through the scan on its way to the next hop.
 //!
 //! Frames leave as soon as they are judged. After a finding nothing leaves any more and the body ends with an error
-//! that holds the [`Finding`], so that the exchange ends on both sides; where findings are only recorded, everything
-//! passes and the finding is reported once.
+//! that holds the [`Finding`], so that the exchange ends on both sides; where findings are only recorded, the first is
+//! reported and everything passes but the proxy's own values.
 
 use std::{
     collections::VecDeque,
@@ -28,15 +28,15 @@ pub enum ScanError<E> {
 pub enum OnFinding {
     /// The body ends with [`ScanError::Found`].
     Stop,
-    /// This is called, once, and everything passes; but for a value of the proxy's own, which stops the content.
-    Record(Box<dyn FnOnce(Finding) + Send + Sync>),
+    /// This is called with the first, and everything passes; but for a value of the proxy's own, which stops the content.
+    Record(Box<dyn FnMut(Finding) + Send + Sync>),
 }
 
 /// A body whose content and trailers are scanned as they pass.
 pub struct Scanned<B> {
     body: B,
-    /// `None` once a finding was recorded: the rest passes.
-    scan: Option<(ContentScan, OnFinding)>,
+    scan: ContentScan,
+    on_finding: OnFinding,
     ready: VecDeque<Frame<Bytes>>,
     ended: bool,
 }
@@ -46,40 +46,33 @@ where
     B: Body<Data = Bytes>,
 {
     pub fn new(body: B, scan: ContentScan, on_finding: OnFinding) -> Scanned<B> {
-        Scanned { body, scan: Some((scan, on_finding)), ready: VecDeque::new(), ended: false }
+        let scan = match on_finding {
+            OnFinding::Stop => scan,
+            OnFinding::Record(_) => scan.overlooking(),
+        };
+        Scanned { body, scan, on_finding, ready: VecDeque::new(), ended: false }
     }
 
     /// Takes a frame, or the end; what may leave is queued.
     fn take(&mut self, frame: Option<Frame<Bytes>>) -> Result<(), Finding> {
         self.ended |= frame.is_none();
-        let Some((mut scan, on_finding)) = self.scan.take() else {
-            self.ready.extend(frame);
-            return Ok(());
-        };
         let (data, trailers) = match frame.map(Frame::into_data) {
             Some(Ok(data)) => (Some(data), None),
             Some(Err(frame)) => (None, Some(frame)),
             None => (None, None),
         };
         let verdict = match data {
-            Some(data) => scan.push(data),
-            None => scan.finish(),
+            Some(data) => self.scan.push(data),
+            None => self.scan.finish(),
         };
         let verdict = verdict.and_then(|released| match trailers.as_ref().and_then(Frame::trailers_ref) {
-            Some(fields) => scan.trailers(fields).map(|()| released),
+            Some(fields) => self.scan.trailers(fields).map(|()| released),
             None => Ok(released),
         });
-        match (verdict, on_finding) {
-            (Ok(released), on_finding) => {
-                self.ready.extend(released.map(Frame::data));
-                self.scan = Some((scan, on_finding));
-            }
-            (Err(finding), OnFinding::Record(report)) if !finding.is_guarded_value() => {
-                report(finding);
-                self.ready.extend(scan.give_up().map(Frame::data));
-            }
-            (Err(finding), _) => return Err(finding),
+        if let (Some(finding), OnFinding::Record(report)) = (self.scan.overlooked(), &mut self.on_finding) {
+            report(finding);
         }
+        self.ready.extend(verdict?.map(Frame::data));
         self.ready.extend(trailers);
         Ok(())
     }
@@ -126,7 +119,7 @@ where
 
     fn size_hint(&self) -> SizeHint {
         let ready: usize = self.ready.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
-        let held = ready as u64 + self.scan.as_ref().map_or(0, |(scan, _)| scan.held());
+        let held = ready as u64 + self.scan.held();
         let rest = self.body.size_hint();
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower() + held);

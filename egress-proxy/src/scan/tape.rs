@@ -54,6 +54,34 @@ enum Candidate {
     Words,
 }
 
+/// Which rules are asked, and whether what they find stops the content.
+pub(super) struct Asked {
+    pub except: Exemptions,
+    pub overlook: Overlook,
+}
+
+/// What is let pass.
+pub(super) enum Overlook {
+    Nothing,
+    /// The first finding that these rules cover; from there on they do not apply.
+    First(Exemptions),
+    /// What was let pass, until somebody tells it.
+    Passed(Option<Stop>),
+}
+
+impl Asked {
+    /// Takes note of what may pass: then only the rules that are left go on.
+    fn stop(&mut self, stop: Stop) -> Result<(), Stop> {
+        let Overlook::First(covered) = &mut self.overlook else { return Err(stop) };
+        if !covered.covers(stop.found.rule) {
+            return Err(stop);
+        }
+        self.except = std::mem::take(covered);
+        self.overlook = Overlook::Passed(Some(stop));
+        Ok(())
+    }
+}
+
 /// Whether more bytes come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rest {
@@ -69,20 +97,20 @@ pub(super) struct Stop {
 
 impl Tape {
     /// Takes the next bytes. Answers up to which byte of the content nothing was found: that far it may leave.
-    pub(super) fn push(&mut self, scanner: &Scanner, except: &Exemptions, bytes: &[u8]) -> Result<u64, Stop> {
+    pub(super) fn push(&mut self, scanner: &Scanner, asked: &mut Asked, bytes: &[u8]) -> Result<u64, Stop> {
         for slice in bytes.chunks(SLICE) {
             self.forget();
             self.held.extend_from_slice(slice);
-            self.sweep(scanner, except, self.held.len().saturating_sub(LAG), Rest::Awaited);
-            self.judge(scanner, except, self.end())?;
+            self.sweep(scanner, &asked.except, self.held.len().saturating_sub(LAG), Rest::Awaited);
+            self.judge(scanner, asked, self.end())?;
         }
         Ok(self.clear())
     }
 
     /// Judges what is left: no more bytes come.
-    pub(super) fn finish(&mut self, scanner: &Scanner, except: &Exemptions) -> Result<u64, Stop> {
-        self.sweep(scanner, except, self.held.len(), Rest::None);
-        self.judge(scanner, except, u64::MAX)?;
+    pub(super) fn finish(&mut self, scanner: &Scanner, asked: &mut Asked) -> Result<u64, Stop> {
+        self.sweep(scanner, &asked.except, self.held.len(), Rest::None);
+        self.judge(scanner, asked, u64::MAX)?;
         Ok(self.end())
     }
 
@@ -148,12 +176,12 @@ impl Tape {
     }
 
     /// Looks at every waiting place that has the bytes that it needs.
-    fn judge(&mut self, scanner: &Scanner, except: &Exemptions, end: u64) -> Result<(), Stop> {
+    fn judge(&mut self, scanner: &Scanner, asked: &mut Asked, end: u64) -> Result<(), Stop> {
         while let Some(first) = self.waiting.front().copied() {
             if first.due > end {
                 break;
             }
-            self.waiting.pop_front();
+            let except = &asked.except;
             let at = self.index(first.at);
             let past = self.held.len().min(self.index(first.due));
             let found = match first.what {
@@ -174,8 +202,12 @@ impl Tape {
                     scanner.search_escaped(text, upto, escape, except).map(|found| (at, Match { at: 0, ..found }))
                 }
             };
-            if let Some((start, found)) = found {
-                return Err(Stop { byte: self.base + (start + found.at) as u64, found });
+            match found {
+                // What may pass may hide another: the place is looked at once more, by the rules that are left.
+                Some((start, found)) => asked.stop(Stop { byte: self.base + (start + found.at) as u64, found })?,
+                None => {
+                    self.waiting.pop_front();
+                }
             }
         }
         Ok(())

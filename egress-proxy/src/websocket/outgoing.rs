@@ -26,7 +26,7 @@ pub struct Outgoing {
 
 /// The message that is on its way.
 struct Message {
-    /// `None`: nothing is judged, or findings are recorded and one was.
+    /// `None`: nothing is judged.
     scan: Option<ContentScan>,
     written: Written,
 }
@@ -65,7 +65,12 @@ impl Outgoing {
     }
 
     fn scan(&self) -> Option<ContentScan> {
-        (self.mode != ScanMode::Off).then(|| self.scanner.content(&HeaderMap::new(), self.except.clone()))
+        let scan = || self.scanner.content(&HeaderMap::new(), self.except.clone());
+        match self.mode {
+            ScanMode::Off => None,
+            ScanMode::Record => Some(scan().overlooking()),
+            ScanMode::Block => Some(scan()),
+        }
     }
 
     /// Judges the next bytes of a message; what may leave is framed.
@@ -96,38 +101,20 @@ impl Outgoing {
     fn release(
         &mut self,
         message: &mut Message,
-        scan: ContentScan,
+        mut scan: ContentScan,
         verdict: Result<Released, Finding>,
         out: &mut BytesMut,
     ) -> Result<(), WebSocketError> {
-        let released = match verdict {
-            Ok(released) => {
-                message.scan = Some(scan);
-                released
-            }
-            Err(finding) => {
-                self.find(finding)?;
-                scan.give_up()
-            }
-        };
-        released.for_each(|bytes| message.written.piece(out, &bytes));
+        self.found.extend(scan.overlooked());
+        verdict.map_err(WebSocketError::Found)?.for_each(|bytes| message.written.piece(out, &bytes));
+        message.scan = Some(scan);
         Ok(())
     }
 
     fn judge_whole(&mut self, content: Bytes) -> Result<(), WebSocketError> {
         let Some(mut scan) = self.scan() else { return Ok(()) };
-        match scan.push(content).and_then(|_| scan.finish()) {
-            Ok(_) => Ok(()),
-            Err(finding) => self.find(finding),
-        }
-    }
-
-    /// What a finding means on this route: the end of the WebSocket, or a line in its record.
-    fn find(&mut self, finding: Finding) -> Result<(), WebSocketError> {
-        if self.mode != ScanMode::Record || finding.is_guarded_value() {
-            return Err(WebSocketError::Found(finding));
-        }
-        self.found.push(finding);
-        Ok(())
+        let verdict = scan.push(content).and_then(|_| scan.finish());
+        self.found.extend(scan.overlooked());
+        verdict.map(drop).map_err(WebSocketError::Found)
     }
 }
