@@ -88,7 +88,9 @@ impl State {
                         continue;
                     }
                     if let Some(request) = change(&asked[..count]) {
-                        pending = Some(self.begin(request));
+                        // What the killed one has said and nobody has read yet shall not happen after a cleanup.
+                        let Some(number) = self.begin(request) else { break };
+                        pending = Some(number);
                     }
                     if engine.write_all(&asked[..count]).await.is_err() {
                         break;
@@ -119,11 +121,17 @@ impl State {
         }
     }
 
-    fn begin(&self, request: String) -> usize {
+    /// Enters a request; none after the last one.
+    fn begin(&self, request: String) -> Option<usize> {
         let mut seen = self.seen.lock().expect("nobody panics with it");
-        seen.push(request);
-        self.progress.send_modify(|progress| progress.under_way += 1);
-        seen.len()
+        let begun = self.progress.send_if_modified(|progress| {
+            progress.under_way += usize::from(!progress.reached);
+            !progress.reached
+        });
+        begun.then(|| {
+            seen.push(request);
+            seen.len()
+        })
     }
 
     fn end(&self, number: usize) {
@@ -139,11 +147,11 @@ fn change(piece: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(piece);
     let mut words = text.lines().next()?.split(' ');
     let (method, target) = (words.next()?, words.next()?);
-    let known = matches!(method, "POST" | "PUT" | "DELETE") && target.starts_with("/v");
+    let known = matches!(method, "POST" | "PUT" | "DELETE");
     if !known || target.contains("/wait") || target.contains("/resize") {
         return None;
     }
-    let path = target.split('?').next()?.trim_start_matches('/').split_once('/')?.1;
+    let path = target.split('?').next()?.strip_prefix('/')?;
     // Names and ids differ from run to run.
     let plain = |word: &&str| !word.contains('-') && word.len() < 20;
     let path: Vec<&str> = path.split('/').filter(plain).collect();
