@@ -3,6 +3,7 @@
 use std::io::Result;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,6 +16,9 @@ use crate::h1::{self, Framing, Head, Message, Reader};
 
 /// Unread content up to this much is read and forgotten so that the connection can go on; beyond it, it ends.
 const SKIPPED: u64 = 256 * 1024;
+
+/// How long Go's server leaves a connection half closed before it closes it.
+const RESET_AVOIDANCE: Duration = Duration::from_millis(500);
 
 /// A server that answers as pipelock v2.3.0 does in the recordings.
 #[derive(Debug)]
@@ -70,7 +74,10 @@ impl Shared {
         let mut reader = Reader::new();
         while let Some(head) = reader.head(&mut client).await? {
             if let Next::Close = self.exchange(&mut client, &mut reader, head).await? {
-                return client.shutdown().await;
+                client.shutdown().await?;
+                // What is closed with unread bytes is reset, and the answer may be lost with it.
+                tokio::time::sleep(RESET_AVOIDANCE).await;
+                return Ok(());
             }
         }
         Ok(())
