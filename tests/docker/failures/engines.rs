@@ -1,7 +1,7 @@
 //! An engine of a test's own, with little of what engines need: its death, its return, and the ends of its addresses and its disk.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
@@ -71,8 +71,25 @@ impl Engine {
         }
     }
 
-    fn die(&mut self) {
+    /// Killed, and its containerd with it. The next daemon takes any process of that id for a containerd that lives, also one that
+    /// is still going or that nobody has reaped, and waits for it in vain: so its id is forgotten once it is gone.
+    async fn die(&mut self) {
+        let file = self.folder.path().join("exec/containerd/containerd.pid");
+        let containerd = std::fs::read_to_string(&file).expect("the id of a containerd");
         self.daemon.kill().expect("a child of ours");
+        self.daemon.wait().expect("a child of ours");
+        // The command line of one that is not reaped is empty.
+        let command_line = format!("/proc/{}/cmdline", containerd.trim());
+        while std::fs::read(&command_line).is_ok_and(|line| !line.is_empty()) {
+            tokio::task::yield_now().await;
+        }
+        std::fs::remove_file(file).expect("a file of ours");
+    }
+
+    /// As a service manager does it: its containers end first.
+    fn stop(&mut self) {
+        let asked = Command::new("kill").arg(self.daemon.id().to_string()).status().expect("kill");
+        assert!(asked.success());
         self.daemon.wait().expect("a child of ours");
     }
 
@@ -80,14 +97,22 @@ impl Engine {
         self.daemon = daemon(&self.folder, &self.options);
         self.answers().await;
     }
+
+    /// Asserts that a cleanup finds everything that it still has.
+    async fn is_clean_after_cleanup(&self, home: &Path) {
+        let cleaned = bottle_on(&self.address(), home, &["cleanup", "--yes"]).await;
+        assert!(cleaned.status.success(), "{}", cleaned.stderr);
+        assert_eq!(self.belongings(), "", "{}", cleaned.stderr);
+    }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
         let containers = self.says(&["ps", "-aq"]);
         let _ = self.docker().args(["rm", "-f"]).args(containers.lines()).output();
-        let _ = Command::new("kill").arg(self.daemon.id().to_string()).output();
-        let _ = self.daemon.wait();
+        if matches!(self.daemon.try_wait(), Ok(None)) {
+            self.stop();
+        }
     }
 }
 
@@ -123,18 +148,27 @@ async fn an_address_pool_that_is_used_up_is_named_and_nothing_is_left() {
 #[tokio::test]
 async fn an_engine_that_dies_under_a_bottle_ends_it_and_cleanup_finds_the_rest() {
     let mut engine = Engine::start(&["--live-restore"]).await;
-    let address = engine.address();
-    let bottle = Setup::closed().variable("DOCKER_HOST", &address).start().await;
-    engine.die();
+    let bottle = Setup::closed().variable("DOCKER_HOST", &engine.address()).start().await;
+    engine.die().await;
     let (ended, home) = bottle.end_keeping_home().await;
     assert_eq!(ended.status.code(), Some(125), "{}", ended.stderr);
     assert!(ended.stderr.contains("error: "), "{}", ended.stderr);
     assert!(ended.stderr.contains("`bottle cleanup` removes what is left"), "{}", ended.stderr);
     engine.come_back().await;
     assert_ne!(engine.belongings(), "", "{}", engine.log());
-    let cleaned = bottle_on(&address, home.path(), &["cleanup", "--yes"]).await;
-    assert!(cleaned.status.success(), "{}", cleaned.stderr);
-    assert_eq!(engine.belongings(), "");
+    engine.is_clean_after_cleanup(home.path()).await;
+}
+
+#[tokio::test]
+async fn an_engine_that_is_restarted_under_a_bottle_ends_it_and_leaves_nothing_that_cleanup_does_not_find() {
+    let mut engine = Engine::start(&[]).await;
+    let bottle = Setup::closed().variable("DOCKER_HOST", &engine.address()).start().await;
+    engine.stop();
+    engine.come_back().await;
+    let (ended, home) = bottle.end_keeping_home().await;
+    assert_eq!(ended.status.code(), Some(125), "{}", ended.stderr);
+    assert!(ended.stderr.contains("error: "), "{}", ended.stderr);
+    engine.is_clean_after_cleanup(home.path()).await;
 }
 
 #[tokio::test]
