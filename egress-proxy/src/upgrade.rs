@@ -174,6 +174,7 @@ impl Socket {
             Err(error) => {
                 let code = match error {
                     WebSocketError::Frame { .. } => websocket::PROTOCOL,
+                    WebSocketError::Text => websocket::PAYLOAD,
                     WebSocketError::Found(_) | WebSocketError::Echo(_) => websocket::POLICY,
                 };
                 // The client may be gone; the record has the reason.
@@ -196,7 +197,9 @@ impl Socket {
                 self.end(Outcome::Blocked, "secret_found", reason);
             }
             WebSocketError::Echo(_) => self.end(Outcome::Failed, "credential_echoed", reason),
-            WebSocketError::Frame { .. } => self.end(Outcome::Denied, "websocket_protocol", reason),
+            WebSocketError::Frame { .. } | WebSocketError::Text => {
+                self.end(Outcome::Denied, "websocket_protocol", reason);
+            }
         }
     }
 

@@ -13,12 +13,13 @@ mod handshake;
 mod incoming;
 mod messages;
 mod outgoing;
+mod text;
 
 use thiserror::Error;
 
 pub use self::{
     deflate::{Agreement, Offers},
-    frame::{POLICY, PROTOCOL, close},
+    frame::{PAYLOAD, POLICY, PROTOCOL, close},
     handshake::{Handshake, accept, ask, translate},
     incoming::Incoming,
     outgoing::Outgoing,
@@ -46,6 +47,9 @@ pub enum WebSocketError {
     Found(Finding),
     #[error("the {sender} sent {what}")]
     Frame { sender: frame::Sender, what: &'static str },
+    /// RFC 6455 §8.1.
+    #[error("the client sent text that is not UTF-8")]
+    Text,
 }
 
 #[cfg(test)]

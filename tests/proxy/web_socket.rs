@@ -12,6 +12,8 @@ use harness::within;
 use hyper::ext::Protocol as Extended;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::{AWS_KEY, CREDENTIAL, Stage, route, says};
 
@@ -76,6 +78,22 @@ async fn a_message_with_a_secret_does_not_leave() {
         for bytes in stage.origin.received() {
             assert!(!unmasked(&bytes).contains(AWS_KEY), "the origin got it");
         }
+    }
+}
+
+#[tokio::test]
+async fn text_that_is_not_utf_8_closes_the_websocket() {
+    for client in CLIENTS {
+        let mut stage = stage(&["http/1.1"], "").await;
+        let mut socket = opened(&stage, client, "/ws").await;
+        let wrong = Frame::message(&b"caf\xe9!"[..], OpCode::Data(Data::Text), false);
+        socket.send(Message::Frame(wrong)).await.expect("open");
+        match within("the end", socket.next()).await {
+            Some(Ok(Message::Close(Some(close)))) => assert_eq!(u16::from(close.code), 1007, "{}", close.reason),
+            other => panic!("{client:?}: {other:?}"),
+        }
+        drop(socket);
+        says(&stage.proxy.exchange().await, json!({"outcome": "denied", "error": "websocket_protocol"}));
     }
 }
 

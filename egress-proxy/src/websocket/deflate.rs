@@ -140,6 +140,8 @@ impl Inflater {
                 // A block that calls itself the last one ends a deflate stream, not a message (RFC 7692 §7.2.3.4).
                 Ok(Status::StreamEnd) => self.window.reset(false),
                 Ok(_) => {}
+                // What it unfolds to before is judged first, and the error stays.
+                Err(_) if !piece.is_empty() => {}
                 Err(_) => return Err("a message that is not compressed as agreed on"),
             }
             if !piece.is_empty() {

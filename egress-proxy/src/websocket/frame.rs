@@ -247,6 +247,8 @@ fn put_length(out: &mut BytesMut, masked: u8, length: usize) {
     }
 }
 
+/// RFC 6455 §7.4.1: text that is not UTF-8.
+pub const PAYLOAD: u16 = 1007;
 /// RFC 6455 §7.4.1: a message that violates a policy.
 pub const POLICY: u16 = 1008;
 /// RFC 6455 §7.4.1: bytes that are no frames.

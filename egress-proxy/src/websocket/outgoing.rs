@@ -9,8 +9,9 @@ use shared::routes::ScanMode;
 
 use super::{
     Agreement, FULL, Progress, WebSocketError,
-    frame::{Event, Sender, Written, write_control},
+    frame::{Event, Sender, TEXT, Written, write_control},
     messages::Messages,
+    text::{NoText, Text},
 };
 use crate::scan::{ContentScan, Exemptions, Finding, Released, Scanner};
 
@@ -28,6 +29,8 @@ pub struct Outgoing {
 struct Message {
     /// `None`: nothing is judged.
     scan: Option<ContentScan>,
+    /// `None`: it is binary.
+    text: Option<Text>,
     written: Written,
 }
 
@@ -40,13 +43,15 @@ impl Outgoing {
     /// Takes bytes from the client; appends what may go on to `out`, and stops when that is much.
     ///
     /// # Errors
-    /// A secret, or bytes that are no WebSocket frames of a client.
+    /// A secret, text that is none, or bytes that are no WebSocket frames of a client.
     pub fn push(&mut self, bytes: &mut BytesMut, out: &mut BytesMut) -> Result<Progress, WebSocketError> {
         while out.len() < FULL {
             match self.messages.next(bytes)? {
                 None => return Ok(Progress::Hungry),
                 Some(Event::Begin { opcode, .. }) => {
-                    self.message = Some(Message { scan: self.scan(), written: Written::new(Sender::Client, opcode) });
+                    let text = (opcode == TEXT).then(Text::default);
+                    let written = Written::new(Sender::Client, opcode);
+                    self.message = Some(Message { scan: self.scan(), text, written });
                 }
                 Some(Event::Content(content)) => self.judge(content, out)?,
                 Some(Event::End) => self.end(out)?,
@@ -76,6 +81,9 @@ impl Outgoing {
     /// Judges the next bytes of a message; what may leave is framed.
     fn judge(&mut self, content: Bytes, out: &mut BytesMut) -> Result<(), WebSocketError> {
         let Some(mut message) = self.message.take() else { return Ok(()) };
+        if let Some(Err(NoText(at))) = message.text.as_mut().map(|text| text.push(&content)) {
+            return Err(self.no_text(message, content.slice(..at)));
+        }
         match message.scan.take() {
             None => message.written.piece(out, &content),
             Some(mut scan) => {
@@ -90,12 +98,23 @@ impl Outgoing {
     /// Judges what is left of a message, and ends it.
     fn end(&mut self, out: &mut BytesMut) -> Result<(), WebSocketError> {
         let Some(mut message) = self.message.take() else { return Ok(()) };
+        if message.text.as_ref().is_some_and(|text| !text.is_whole()) {
+            return Err(self.no_text(message, Bytes::new()));
+        }
         if let Some(mut scan) = message.scan.take() {
             let verdict = scan.finish();
             self.release(&mut message, scan, verdict, out)?;
         }
         message.written.end(out, &[]);
         Ok(())
+    }
+
+    /// Text stops being text after `rest`. What is found in it up to there says more.
+    fn no_text(&mut self, message: Message, rest: Bytes) -> WebSocketError {
+        let Some(mut scan) = message.scan else { return WebSocketError::Text };
+        let verdict = scan.push(rest).and_then(|_| scan.finish());
+        self.found.extend(scan.overlooked());
+        verdict.err().map_or(WebSocketError::Text, WebSocketError::Found)
     }
 
     fn release(

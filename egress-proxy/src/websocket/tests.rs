@@ -187,6 +187,20 @@ fn a_secret_is_found_over_fragments_in_control_frames_and_compressed() {
 }
 
 #[test]
+fn a_secret_before_the_compression_breaks_is_found_however_it_is_cut() {
+    // So much follows the key that its verdict need not wait for more.
+    let said = [key(), vec![b' '; 10_000]].concat();
+    let broken = [Deflater::new().message(&said), vec![0xff; 100]].concat();
+    let bytes = client(COMPRESSED | BINARY, false, &broken);
+    for cut in [1, 5, 4096] {
+        let mut recording = Outgoing::new(SCANNER.clone(), Exemptions::default(), ScanMode::Record, Agreement::Deflate);
+        let verdict = through(&bytes, cut, |bytes, out| recording.push(bytes, out));
+        assert!(matches!(verdict, Err(WebSocketError::Frame { .. })), "cut {cut}");
+        assert_eq!(recording.recorded().len(), 1, "cut {cut}");
+    }
+}
+
+#[test]
 fn compressed_messages_go_on_plain_and_plain_ones_between_them_too() {
     let (mut window, mut bytes, mut expected) = (Deflater::new(), Vec::new(), Vec::new());
     for n in 0..5 {
@@ -243,6 +257,36 @@ fn what_is_no_frame_ends_the_websocket() {
         assert!(matches!(verdict, Err(WebSocketError::Frame { .. })), "{bytes:?}");
     }
     assert!(back(Agreement::Nothing, &client(TEXT, true, b"masked"), 1).is_err());
+}
+
+#[test]
+fn text_that_is_not_utf_8_ends_the_websocket_before_its_message_does() {
+    let split = ["\u{3ba}\u{1f79}".as_bytes().to_vec(), b"\xf4\x90".to_vec()];
+    let zipped = Deflater::new().message(b"caf\xe9");
+    for bytes in [
+        client(TEXT, true, b"caf\xe9"),
+        client(TEXT, false, b"caf\xe9!"),
+        [client(TEXT, false, &split[0]), client(CONTINUATION, false, &split[1])].concat(),
+        client(COMPRESSED | TEXT, true, &zipped),
+    ] {
+        for (mode, cut) in [(ScanMode::Block, 1), (ScanMode::Record, 5), (ScanMode::Off, 4096)] {
+            let verdict = out(mode, Agreement::Deflate, &bytes, cut);
+            assert!(matches!(verdict, Err(WebSocketError::Text)), "{bytes:?}");
+        }
+    }
+    let secret = [key(), b"\xff".to_vec()].concat();
+    let verdict = out(ScanMode::Block, Agreement::Nothing, &client(TEXT, false, &secret), 4096);
+    assert!(matches!(verdict, Err(WebSocketError::Found(_))), "what was said before is judged");
+    for bytes in [
+        client(BINARY, true, b"caf\xe9"),
+        [client(TEXT, false, b"caf\xc3"), client(CONTINUATION, true, b"\xa9")].concat(),
+    ] {
+        assert!(out(ScanMode::Block, Agreement::Nothing, &bytes, 1).is_ok(), "{bytes:?}");
+    }
+    assert!(
+        back(Agreement::Nothing, &origin(TEXT, true, b"caf\xe9"), 1).is_ok(),
+        "an origin's text is its client's to judge"
+    );
 }
 
 #[test]
