@@ -8,6 +8,7 @@ mod authority;
 mod coding;
 mod corpus;
 mod fields;
+mod grpc;
 mod judge;
 mod mask;
 pub mod mutate;
@@ -31,10 +32,11 @@ pub struct Target {
 }
 
 /// Every property, by name.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "authority", run: authority::run },
     Target { name: "coding", run: coding::run },
     Target { name: "fields", run: fields::run },
+    Target { name: "grpc", run: grpc::run },
     Target { name: "judge", run: judge::run },
     Target { name: "mask", run: mask::run },
     Target { name: "path", run: path::run },

@@ -57,7 +57,8 @@ fn verdict<'c>(mut scan: ContentScan, pieces: impl Iterator<Item = &'c [u8]>) ->
     (None, left)
 }
 
-fn with_keys(content: &[u8]) -> Vec<u8> {
+/// The content, made-up keys in place of the bytes that stand for them.
+pub(crate) fn with_keys(content: &[u8]) -> Vec<u8> {
     let key = ["AK", "IA", "QYLPMN5HHHFPZAM2"].concat();
     let mut out = Vec::with_capacity(content.len());
     for byte in content {

@@ -15,7 +15,13 @@ static SCANNER: LazyLock<Arc<Scanner>> = LazyLock::new(|| Arc::new(Scanner::buil
 
 pub(crate) fn run(input: &[u8]) {
     let Some((cut, bytes)) = split(input) else { return };
-    for mode in [ScanMode::Block, ScanMode::Record, ScanMode::Off] {
+    let modes = [
+        (ScanMode::Block, Agreement::Nothing),
+        (ScanMode::Record, Agreement::Nothing),
+        (ScanMode::Off, Agreement::Nothing),
+        (ScanMode::Block, Agreement::Deflate),
+    ];
+    for mode in modes {
         let (whole, cut) = (through(mode, bytes, bytes.len().max(1)), through(mode, bytes, cut));
         assert_eq!(whole.0, cut.0, "the verdict");
         if whole.0.is_none() {
@@ -28,8 +34,8 @@ pub(crate) fn run(input: &[u8]) {
 }
 
 /// The refusal, and the payload of what went on.
-fn through(mode: ScanMode, bytes: &[u8], cut: usize) -> (Option<String>, (Vec<u8>, Vec<u8>)) {
-    let mut outgoing = Outgoing::new(SCANNER.clone(), Exemptions::default(), mode, Agreement::Nothing);
+fn through((mode, agreement): (ScanMode, Agreement), bytes: &[u8], cut: usize) -> (Option<String>, (Vec<u8>, Vec<u8>)) {
+    let mut outgoing = Outgoing::new(SCANNER.clone(), Exemptions::default(), mode, agreement);
     let (mut unread, mut sent, mut refused) = (BytesMut::new(), Vec::new(), None);
     for piece in pieces(bytes, cut) {
         unread.extend_from_slice(piece);
