@@ -4,6 +4,7 @@
 mod change;
 mod load;
 mod many;
+mod stalled;
 mod volume;
 
 use harness::origin::Origin;

@@ -17,7 +17,7 @@ use tokio::process::{Child, ChildStdin};
 use crate::client::Client;
 use crate::within;
 
-pub use output::{Json, Lines};
+pub use output::{Held, Json, Lines};
 pub use setup::{Setup, binary, routes};
 
 /// A running proxy.
@@ -171,6 +171,11 @@ impl Proxy {
     pub fn limit_descriptors(&self, most: u64) {
         let limit = Rlimit { current: Some(most), maximum: Some(1 << 14) };
         prlimit(Some(self.pid()), Resource::Nofile, limit).expect("the child is ours");
+    }
+
+    /// Stops reading its records for as long as this is kept: the pipe fills up.
+    pub async fn hold_records(&self) -> Held {
+        self.records.hold().await
     }
 
     /// Stops reading its records: the pipe breaks.

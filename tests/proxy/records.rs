@@ -4,12 +4,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use harness::client::{Client, get, post, with};
+use harness::client::{Client, RawConnection, get, post, with};
 use harness::programs::Program;
 use harness::proxy::{Proxy, Setup, routes};
 use http::Method;
 use serde_json::json;
 use shared::record::Record;
+use tokio::net::TcpSocket;
 
 use crate::{AWS_KEY, Stage, route, says};
 
@@ -132,6 +133,26 @@ async fn a_reader_of_live_records_hears_what_happens_from_then_on() {
     reader.push_str(&live.text_until("\"kind\":\"exchange\"").await);
     assert!(reader.contains("text/event-stream"), "{reader}");
     assert!(!reader.contains("question"), "{reader}");
+}
+
+#[tokio::test]
+async fn a_reader_of_live_records_that_stalls_holds_nobody_up_and_is_told_what_it_missed() {
+    let rest = "path_allowlist: [/echo]";
+    let stage = Stage::with(rest, |setup| setup.arg("--admin").arg("127.0.0.1:0")).await;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small one");
+    let mut live = RawConnection::new(socket.connect(stage.proxy.admin()).await.expect("the proxy accepts"));
+    live.send("GET /records HTTP/1.1\r\nHost: admin\r\n\r\n").await;
+    live.text_until(": records as they are written").await;
+    // Long records fill what lies between the two soon.
+    let long = stage.url(&format!("/{}", "x".repeat(8000)));
+    let mut session = stage.client().session(&stage.origin.authority()).await.expect("a tunnel");
+    for _ in 0..2000 {
+        session.send(get(&long)).await.expect("an answer").says(403, &[]);
+    }
+    live.text_until("event: lost\ndata: ").await;
+    session.send(get(&stage.url("/echo"))).await.expect("an answer").says(200, &[]);
+    live.text_until("\"verdict\":\"allowed\"").await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::{
     io::{self, ErrorKind},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -15,7 +15,10 @@ use std::{
 use serde_json::json;
 use shared::record::{ExchangeRecord, Record, TunnelRecord};
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use super::{
     capture::{Capture, Wish},
@@ -24,7 +27,7 @@ use super::{
     pretty::{Colour, pretty},
     sink::{Format, Output, Sink},
 };
-use crate::{events::Events, metrics::Metrics};
+use crate::{budget::WAIT, events::Events, metrics::Metrics};
 
 /// Records under way or not yet written, at most.
 const CAPACITY: usize = 16_384;
@@ -49,6 +52,8 @@ struct Shared {
     lines: Mutex<Lines>,
     wake: Condvar,
     failed: AtomicBool,
+    /// How often something was written, by which a reader that has stopped is told from a slow one.
+    writes: AtomicU64,
     har: Option<Wish>,
     json: bool,
     pretty: Option<Colour>,
@@ -78,6 +83,7 @@ impl Journal {
             lines: Mutex::default(),
             wake: Condvar::new(),
             failed: AtomicBool::new(false),
+            writes: AtomicU64::new(0),
             har: outputs.iter().find_map(|output| match output.format {
                 Format::Har(wish) => Some(wish),
                 Format::Json | Format::Pretty => None,
@@ -93,7 +99,7 @@ impl Journal {
         Ok((Self { shared, room: Arc::new(Semaphore::new(CAPACITY)) }, handle))
     }
 
-    /// Room for one record; waits while the reader of the log is behind.
+    /// Room for one record; waits while the reader of the log is behind, for [`WAIT`] at most.
     ///
     /// # Errors
     /// The log cannot be written at the moment.
@@ -101,11 +107,22 @@ impl Journal {
         if !self.is_writable() {
             return Err(JournalClosed);
         }
-        let permit = self.room.clone().acquire_owned().await.map_err(|_| JournalClosed)?;
-        if !self.is_writable() {
-            return Err(JournalClosed);
-        }
+        let permit = match self.room.clone().try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => Box::pin(self.wait_for_room()).await?,
+        };
         Ok(Room { shared: self.shared.clone(), permit })
+    }
+
+    async fn wait_for_room(&self) -> Result<OwnedSemaphorePermit, JournalClosed> {
+        let writes = self.shared.writes.load(Ordering::Acquire);
+        let Ok(permit) = timeout(WAIT, self.room.clone().acquire_owned()).await else {
+            if self.shared.writes.load(Ordering::Acquire) == writes {
+                self.shared.fail("nobody reads it");
+            }
+            return Err(JournalClosed);
+        };
+        permit.ok().filter(|_| self.is_writable()).ok_or(JournalClosed)
     }
 
     pub fn is_writable(&self) -> bool {
@@ -214,20 +231,26 @@ impl Shared {
             match sink.write(rest, at_a_border) {
                 Ok(written) => {
                     rest = &rest[written..];
+                    self.writes.fetch_add(1, Ordering::AcqRel);
                     if self.failed.swap(false, Ordering::AcqRel) {
                         self.events.tell("log.resumed", &[]);
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    if !self.failed.swap(true, Ordering::AcqRel) {
-                        self.events.tell("log.failed", &[("reason", json!(error.to_string()))]);
-                    }
+                    self.fail(&error.to_string());
                     if self.is_closed_after(RETRY) {
                         return;
                     }
                 }
             }
+        }
+    }
+
+    /// No exchange begins until something can be written again.
+    fn fail(&self, reason: &str) {
+        if !self.failed.swap(true, Ordering::AcqRel) {
+            self.events.tell("log.failed", &[("reason", json!(reason))]);
         }
     }
 

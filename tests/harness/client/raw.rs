@@ -47,7 +47,9 @@ impl RawConnection {
     pub async fn text_until(&mut self, words: &str) -> String {
         let mut bytes = Vec::new();
         let reading = async {
-            while h1::find(&bytes, words.as_bytes()).is_none() {
+            let mut searched = 0;
+            while h1::find(&bytes[searched..], words.as_bytes()).is_none() {
+                searched = bytes.len().saturating_sub(words.len());
                 let read = self.stream.read_buf(&mut bytes).await;
                 assert!(matches!(read, Ok(1..)), "no `{words}` in {}", String::from_utf8_lossy(&bytes));
             }

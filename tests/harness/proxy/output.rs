@@ -3,15 +3,21 @@
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex as Gate, OwnedMutexGuard, mpsc};
 use tokio::task::JoinHandle;
 
 pub type Json = serde_json::Value;
+
+/// Lines that nobody reads for the moment.
+pub struct Held {
+    _gate: OwnedMutexGuard<()>,
+}
 
 /// The lines of one stream.
 pub struct Lines {
     json: mpsc::UnboundedReceiver<Json>,
     text: Arc<Mutex<String>>,
+    gate: Arc<Gate<()>>,
     reading: JoinHandle<()>,
 }
 
@@ -19,10 +25,12 @@ impl Lines {
     pub(super) fn of(stream: impl AsyncRead + Unpin + Send + 'static) -> Self {
         let (found, json) = mpsc::unbounded_channel();
         let text = Arc::new(Mutex::new(String::new()));
-        let kept = Arc::clone(&text);
+        let (kept, gate) = (Arc::clone(&text), Arc::new(Gate::new(())));
+        let open = Arc::clone(&gate);
         let reading = tokio::spawn(async move {
             let mut lines = BufReader::new(stream).lines();
             while let Ok(Some(line)) = lines.next_line().await {
+                drop(open.lock().await);
                 let mut kept = kept.lock().expect("no reader panicked");
                 kept.push_str(&line);
                 kept.push('\n');
@@ -31,12 +39,17 @@ impl Lines {
                 }
             }
         });
-        Self { json, text, reading }
+        Self { json, text, gate, reading }
     }
 
     /// The next line that is JSON; none at the end.
     pub async fn next(&mut self) -> Option<Json> {
         self.json.recv().await
+    }
+
+    /// Reads no further for as long as this is kept, and leaves the pipe open: whoever writes is held up.
+    pub async fn hold(&self) -> Held {
+        Held { _gate: Arc::clone(&self.gate).lock_owned().await }
     }
 
     /// Reads no further: whoever writes finds the pipe broken.
