@@ -2,7 +2,8 @@
 //! two agree on permessage-deflate, so that the compressed cases are compressed on both legs. A credential is injected,
 //! so that both directions are unfolded, judged or masked, and framed anew.
 //!
-//! `AUTOBAHN_CASES` (`*` or a list as `9.*,12.1.1`) says which cases; without it, those of `CASES`.
+//! `AUTOBAHN_CASES` (`*` or a list as `9.*,12.1.1`) says which cases; without it, those of `CASES`. `CONFORMANCE_PROXY`
+//! names another build of the proxy than the tests' own.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -25,17 +26,27 @@ const DIRECT: &str = "direct";
 /// Why a case is not met.
 const EXPLAINED: [(&str, &str); 0] = [];
 
-/// `NON-STRICT`: met, in a way that the standard leaves open. `INFORMATIONAL`: nothing is asked for.
-const GOOD: [&str; 3] = ["OK", "NON-STRICT", "INFORMATIONAL"];
+/// Met in a way that the standard leaves open.
+const NON_STRICT: &str = "NON-STRICT";
 
-/// All but the compressed cases (12 and 13, each a thousand messages), which take long without the proxy as well.
+/// `INFORMATIONAL`: nothing is asked for.
+const GOOD: [&str; 3] = ["OK", NON_STRICT, "INFORMATIONAL"];
+
+/// The cases that may be non-strict through the proxy. In all of them the client breaks the protocol right behind a good
+/// message: the proxy closes at once (RFC 6455 section 7.1.7), and the origin's echo of that message comes too late.
+const LOOSE: [&str; 10] = ["3.2", "3.3", "3.4", "4.1.3", "4.1.4", "4.1.5", "4.2.3", "4.2.4", "4.2.5", "5.15"];
+
+/// All but the compressed cases (12 and 13, each a thousand messages), which take half an hour.
 const CASES: &str = "1.*,2.*,3.*,4.*,5.*,6.*,7.*,9.*,10.*";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn autobahn_is_met() {
     let pki = Pki::new();
     let route = "host: 127.0.0.1, ports: any, auth: {scheme: Bearer, token_env: TOKEN}";
-    let setup = Setup::new(&routes([route])).trusting(&pki).env("TOKEN", "tok-autobahn-0f9b2c7d41e85a36");
+    let mut setup = Setup::new(&routes([route])).trusting(&pki).env("TOKEN", "tok-autobahn-0f9b2c7d41e85a36");
+    if let Some(program) = std::env::var_os("CONFORMANCE_PROXY") {
+        setup = setup.program(program);
+    }
     let proxy = Proxy::start(setup).await;
     let (_echo, address) = echo_server().await;
     let (listener, port) = listen().await;
@@ -58,8 +69,21 @@ async fn autobahn_is_met() {
     let index = std::fs::read(reports.join("index.json"));
     let index = index.unwrap_or_else(|_| panic!("no report: {}", String::from_utf8_lossy(&run.stderr)));
     let index: Value = serde_json::from_slice(&index).expect("JSON");
+    for side in [DIRECT, PROXIED] {
+        eprintln!("{side}: {:.0} s", seconds(&index[side]));
+    }
     judge("Autobahn, without the proxy", &verdicts(&index[DIRECT]), &GOOD, &[]);
-    judge("Autobahn", &verdicts(&index[PROXIED]), &GOOD, &EXPLAINED);
+    let proxied = verdicts(&index[PROXIED]);
+    judge("Autobahn", &proxied, &GOOD, &EXPLAINED);
+    let loose = proxied.iter().filter(|(_, verdict)| *verdict == NON_STRICT).map(|(case, _)| case.as_str());
+    let loose: Vec<_> = loose.filter(|case| !LOOSE.contains(case)).collect();
+    assert!(loose.is_empty(), "non-strict, and not known to be: {loose:?}");
+}
+
+/// How long one side took over all of its cases.
+fn seconds(report: &Value) -> f64 {
+    let cases = report.as_object().into_iter().flatten();
+    cases.filter_map(|(_, told)| told["duration"].as_f64()).sum::<f64>() / 1000.0
 }
 
 /// What a report says of one side, by case.

@@ -5,7 +5,14 @@ use std::time::Duration;
 
 use flate2::Compression;
 use harness::client::{post, with};
+use harness::h1::{self, Reader};
+use harness::origin::Origin;
+use harness::pki::Pki;
+use harness::proxy::{Proxy, Setup, routes};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 use super::{AWS_KEY, Inspected, says};
 
@@ -46,6 +53,46 @@ async fn a_refusal_that_comes_before_the_content_is_read_is_heard() {
         inspected.origin.saw_nothing();
         inspected.client().get(&inspected.url("/echo")).await.says(200, &[]);
     }
+}
+
+#[tokio::test]
+async fn a_refusal_in_the_middle_of_the_content_is_heard_and_nothing_is_dialled() {
+    // The words are pipelock's, the moment is not: it reads content whole or not at all.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
+    let inspector = format!("http://{}", listener.local_addr().expect("a bound port"));
+    let (asked, has_asked) = oneshot::channel();
+    tokio::spawn(async move {
+        let mut asked = Some(asked);
+        // What asks before is a canary of the proxy's.
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut reader = Reader::new();
+            let head = reader.head(&mut stream).await.expect("open").expect("a question");
+            if head.start.contains("/upload") {
+                let mut begin = vec![0; 1 << 20];
+                stream.read_exact(&mut begin).await.expect("content");
+                asked.take().map(|asked| asked.send(()));
+            }
+            let text = "blocked: DLP match: AWS Access ID (critical)\n";
+            let head =
+                "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff";
+            h1::write(&mut stream, format!("{head}\r\nContent-Length: {}\r\n\r\n{text}", text.len()).as_bytes())
+                .await
+                .expect("open");
+            // It reads no more, and closes as Go's server does.
+            let _ = stream.shutdown().await;
+            tokio::spawn(async move { while let Ok(1..) = stream.read(&mut [0; 65536]).await {} });
+        }
+    });
+    let pki = Pki::new();
+    let origin = Origin::https(&pki, "api.localhost").await;
+    let setup = Setup::new(&routes(["host: api.localhost, ports: any"])).trusting(&pki).arg("--scan").arg("off");
+    let setup = setup.arg("--inspect").arg(inspector).arg("--inspect-listen").arg("127.0.0.1:0");
+    let mut proxy = Proxy::start(setup).await;
+    let answer = proxy.client().send(post(&origin.url("/upload"), vec![b'.'; 16 << 20])).await;
+    has_asked.await.expect("it was asked");
+    answer.says(403, &["pipelock", "DLP match"]);
+    says(&proxy.record_where(|record| record["host"] == "api.localhost").await, json!({"by": "pipelock"}));
+    origin.saw_nothing();
 }
 
 #[tokio::test]
