@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::bottle::Setup;
-use crate::engine::inspect;
+use crate::engine::{docker, inspect};
 
 #[tokio::test]
 async fn every_container_runs_without_rights_and_within_limits() {
@@ -43,6 +43,22 @@ async fn the_agent_has_no_capability_and_can_gain_none() {
 }
 
 #[tokio::test]
+async fn the_agent_and_nobody_else_is_in_gvisor_where_the_engine_offers_it() {
+    let offers: Value = serde_json::from_str(&docker(&["info", "--format", "{{json .Runtimes}}"]).await).expect("JSON");
+    let is_offered = offers.get("runsc").is_some();
+    let is_expected = std::env::var("BOTTLE_TEST_RUNTIME").is_ok_and(|runtime| runtime == "runsc");
+    assert!(is_offered || !is_expected, "{offers}");
+    let mut bottle = Setup::closed().start().await;
+    for (role, is_in_gvisor) in [("agent", is_offered), ("egress-proxy", false)] {
+        let runtime = inspect(&bottle.container(role)).await["HostConfig"]["Runtime"].clone();
+        assert_eq!(runtime == "runsc", is_in_gvisor, "{role}: {runtime}");
+    }
+    // As the kernel says that the agent has.
+    assert_eq!(bottle.sh("grep -c gvisor /proc/version").await, u8::from(is_offered).to_string());
+    assert!(bottle.exit(0).await.status.success());
+}
+
+#[tokio::test]
 async fn an_image_that_runs_as_root_is_refused() {
     let image = crate::engine::agent_image().await;
     let rooted = "claude-bottle-test-rooted:latest";
@@ -51,5 +67,5 @@ async fn an_image_that_runs_as_root_is_refused() {
     assert_eq!(ended.status.code(), Some(125));
     assert!(ended.stderr.contains("runs as root"), "{}", ended.stderr);
     assert!(ended.stderr.contains("hint: end its Dockerfile with `USER"), "{}", ended.stderr);
-    crate::engine::docker(&["image", "rm", rooted]).await;
+    docker(&["image", "rm", rooted]).await;
 }

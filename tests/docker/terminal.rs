@@ -72,12 +72,15 @@ async fn the_agent_has_the_terminals_size_keys_and_signals() {
     terminal.keys("echo alive$((40+2))\r").await;
     terminal.until("alive42").await;
 
-    // A new size is told while the agent runs. A trap that fires just before a `read` waits for its end.
-    terminal.keys("trap 'stty size' WINCH; echo armed$((1+1)); while :; do read -rt 1 line; done\r").await;
+    // A new size is told while the agent runs. A trap that fires just before a `read` waits for its end; a key that comes
+    // before the shell has the terminal back from `stty` would be that one's.
+    let trap = "trap 'stty size; echo told$((1+1))' WINCH; echo armed$((1+1)); while :; do read -rt 1 line; done\r";
+    terminal.keys(trap).await;
     terminal.until("armed2").await;
     let resized = Command::new("stty").args(["-F", &own, "rows", "44", "cols", "122"]).status().await.unwrap();
     assert!(resized.success());
     terminal.until("44 122").await;
+    terminal.until("told2").await;
     terminal.keys("\u{3}").await;
     terminal.until("bash-5").await;
     terminal.keys("exit 7\r").await;

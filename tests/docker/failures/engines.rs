@@ -29,9 +29,11 @@ impl Engine {
         let mut engine = Self { daemon, folder, options };
         engine.answers().await;
         let image = agent_image().await;
-        let archive = Command::new("docker").args(["save", &image]).stdout(Stdio::piped()).spawn().expect("docker");
-        let loaded = engine.docker().arg("load").stdin(archive.stdout.expect("piped")).output().expect("docker");
+        let mut saving = Command::new("docker").args(["save", &image]).stdout(Stdio::piped()).spawn().expect("docker");
+        let archive = saving.stdout.take().expect("stdout is piped");
+        let loaded = engine.docker().arg("load").stdin(archive).output().expect("docker");
         assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
+        assert!(saving.wait().expect("a child of ours").success());
         engine
     }
 

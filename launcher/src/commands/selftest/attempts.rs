@@ -314,7 +314,14 @@ const ROWS: &[Row] = {
             "(sudo -n id -u; su -c 'id -u' </dev/null) 2>/dev/null | grep -x 0",
         ),
         ("sandbox", "mounting", Anywhere, Silence, "mount -t tmpfs none /mnt 2>/dev/null && echo mounted"),
-        ("sandbox", "a user namespace", Anywhere, Silence, "unshare -Ur id -u 2>/dev/null | grep -x 0"),
+        (
+            "sandbox",
+            "a user namespace",
+            Anywhere,
+            Silence,
+            "grep -qs gvisor /proc/version && { echo \"it would be one of gVisor's own kernel\"; exit 78; }; \
+             unshare -Ur id -u 2>/dev/null | grep -x 0",
+        ),
         (
             "sandbox",
             "kernel settings",

@@ -31,6 +31,9 @@ impl Judge {
         if matches!(said.code, NO_TOOL | NO_PROGRAM | NOT_EXECUTABLE) {
             return Verdict::Untried(format!("the image has no tool for it ({})", evidence(text, "bash")));
         }
+        if said.code == NOT_HERE {
+            return Verdict::Untried(evidence(text, "it means nothing here"));
+        }
         match self {
             Self::Control(expected) if text.contains(expected) => Verdict::Held,
             Self::Control(_) => Verdict::Through(format!("no answer at all, but: {}", evidence(text, "nothing"))),
@@ -60,6 +63,8 @@ fn evidence(text: &str, otherwise: &str) -> String {
 
 /// What scripts exit with when a tool is missing; they name it.
 const NO_TOOL: i64 = 77;
+/// What scripts exit with when an attempt would prove nothing in this bottle; they say why.
+const NOT_HERE: i64 = 78;
 const NOT_EXECUTABLE: i64 = 126;
 const NO_PROGRAM: i64 = 127;
 
@@ -102,5 +107,11 @@ mod tests {
     fn a_missing_tool_is_no_pass() {
         let said = Said { code: 77, text: "curl".to_owned() };
         assert!(matches!(Judge::Silence.verdict(&said, &[]), Verdict::Untried(_)));
+    }
+
+    #[test]
+    fn what_means_nothing_here_is_no_pass_and_says_why() {
+        let said = Said { code: 78, text: "why".to_owned() };
+        assert_eq!(Judge::Silence.verdict(&said, &[]), Verdict::Untried("why".to_owned()));
     }
 }
