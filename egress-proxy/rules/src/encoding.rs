@@ -1,6 +1,8 @@
 //! The forms in which a keyword may travel: plain, and in every encoding that leaves a stretch of bytes which depends on
 //! the keyword alone. Used when patterns are made; whoever judges a content undoes the steps that a pattern names.
 
+use std::ops::{Range, RangeInclusive};
+
 use super::DEPTH;
 
 /// One layer that hides a keyword, with what is needed to undo it.
@@ -14,6 +16,19 @@ pub enum Step {
     Utf16 {
         low_first: Endian,
     },
+}
+
+impl Step {
+    /// Which bytes of what it hides one of a form's bytes depends on: the first of them, and the last.
+    fn depends_on(self, place: usize) -> (usize, usize) {
+        match self {
+            Step::Base64 { phase } => {
+                let bit = (LEAD[phase] + place) * 6 - phase * 8;
+                (bit / 8, (bit + 5) / 8)
+            }
+            Step::Hex | Step::Utf16 { .. } => (place / 2, place / 2),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,20 +102,30 @@ pub struct Encoded {
     bytes: [u8; LONGEST],
     length: u8,
     pub steps: Steps,
+    /// For each byte, which of the keyword's it depends on: the first of them, and the last.
+    plain: [(u8, u8); LONGEST],
 }
 
 impl Encoded {
     pub fn plain(keyword: &[u8]) -> Encoded {
-        Encoded::new(keyword.iter().copied(), Steps::default())
+        let itself = |place| (place, place);
+        Encoded::new(keyword.iter().copied(), Steps::default(), itself)
     }
 
-    fn new(all: impl Iterator<Item = u8>, steps: Steps) -> Encoded {
-        let mut form = Encoded { bytes: [0; LONGEST], length: 0, steps };
-        for (place, byte) in form.bytes.iter_mut().zip(all) {
+    fn new(all: impl Iterator<Item = u8>, steps: Steps, depends_on: impl Fn(u8) -> (u8, u8)) -> Encoded {
+        let mut form = Encoded { bytes: [0; LONGEST], length: 0, steps, plain: [(0, 0); LONGEST] };
+        for ((place, byte), plain) in form.bytes.iter_mut().zip(all).zip(&mut form.plain) {
             *place = byte;
+            *plain = depends_on(form.length);
             form.length += 1;
         }
         form
+    }
+
+    /// The stretch of the keyword that some of the bytes depend on.
+    pub fn plain_under(&self, bytes: Range<usize>) -> RangeInclusive<usize> {
+        let (first, last) = (self.plain[bytes.start].0, self.plain[bytes.end - 1].1);
+        usize::from(first)..=usize::from(last)
     }
 
     /// Without what tells nothing that its first bytes do not: for texts of four bytes of which the last is a guess.
@@ -114,6 +139,7 @@ impl Encoded {
         };
         self.length = self.length.min(enough);
         self.bytes[usize::from(self.length)..].fill(0);
+        self.plain[usize::from(self.length)..].fill((0, 0));
         self
     }
 
@@ -140,7 +166,11 @@ pub fn forms(keyword: &[u8], depth: usize) -> Vec<Encoded> {
 fn wrap(form: Encoded, all: &mut Vec<Encoded>) {
     let mut add = |step: Step, bytes: &mut dyn Iterator<Item = u8>| {
         if let Some(steps) = form.steps.under(step) {
-            all.push(Encoded::new(bytes, steps));
+            let depends_on = |place| {
+                let (first, last) = step.depends_on(usize::from(place));
+                (form.plain[first].0, form.plain[last].1)
+            };
+            all.push(Encoded::new(bytes, steps, depends_on));
         }
     };
     for phase in 0..3 {

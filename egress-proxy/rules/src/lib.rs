@@ -9,6 +9,7 @@ mod anchors;
 mod encoding;
 mod file;
 mod patterns;
+mod rarity;
 mod shape;
 
 use std::{borrow::Cow, path::Path};

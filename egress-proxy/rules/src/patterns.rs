@@ -11,10 +11,13 @@
 use super::{
     Case, DEPTH, Keyword, List,
     encoding::{Encoded, LONGEST, Steps, forms},
+    rarity::rarity,
 };
 
 /// Bytes that decide whether a position is worth a comparison.
 const GRAM: usize = 4;
+/// So many positions are looked up before it is asked whether one of them is worth a comparison.
+const STRIDE: usize = 8;
 /// The bitmap has so many words, as a power of two: 128 KiB, which a processor's second cache holds.
 const WORDS: u32 = 14;
 /// Longest part of a keyword that is looked for.
@@ -223,42 +226,33 @@ impl Patterns {
         };
         let to = to.min((text.len() + 1).saturating_sub(GRAM));
         let mut at = from;
-        // Eight positions at a time: they need the eleven bytes from `at` on.
-        while at + 8 <= to && at + 12 <= text.len() {
-            let block = &text[at..at + 12];
-            let low = word(&block[..8]);
-            let high = word(&block[4..]);
-            let grams = [
-                low as u32,
-                (low >> 8) as u32,
-                (low >> 16) as u32,
-                (low >> 24) as u32,
-                high as u32,
-                (high >> 8) as u32,
-                (high >> 16) as u32,
-                (high >> 24) as u32,
-            ];
-            let mut places = 0;
-            for (offset, gram) in grams.into_iter().enumerate() {
-                places |= perhaps(bitmap, gram) << offset;
+        while at + STRIDE <= to
+            && let Some(block) = text[at..].first_chunk()
+        {
+            if places(block).fold(0, |any, (_, gram)| any | perhaps(bitmap, gram)) & 1 != 0 {
+                self.look(bitmap, text, at, block, &mut found);
             }
-            while places != 0 {
-                let offset = places.trailing_zeros() as usize;
-                self.compare(text, at + offset, grams[offset & 7], &mut found);
-                places &= places - 1;
-            }
-            at += 8;
+            at += STRIDE;
         }
-        while at < to {
-            let gram = u32::from_le_bytes([text[at], text[at + 1], text[at + 2], text[at + 3]]);
-            if perhaps(bitmap, gram) != 0 {
+        for at in at..to {
+            let gram = gram(&text[at..]);
+            if perhaps(bitmap, gram) & 1 != 0 {
                 self.compare(text, at, gram, &mut found);
             }
-            at += 1;
         }
     }
 
+    /// Compares at each place of a block that the bitmap does not rule out.
     #[inline(never)]
+    fn look(&self, bitmap: &Bitmap, text: &[u8], at: usize, block: &Block, found: &mut impl FnMut(Hit)) {
+        let mut left = places(block).fold(0, |left, (offset, gram)| left | (perhaps(bitmap, gram) & 1) << offset);
+        while left != 0 {
+            let offset = left.trailing_zeros() as usize;
+            self.compare(text, at + offset, gram(&text[at + offset..]), found);
+            left &= left - 1;
+        }
+    }
+
     fn compare(&self, text: &[u8], at: usize, gram: u32, found: &mut impl FnMut(Hit)) {
         if let [b'\\', b'u' | b'U', b'0', b'0'] | [b'\\', b'x' | b'X', b'2'..=b'7', _] = gram.to_le_bytes() {
             found(Hit { at, pattern: Hit::ESCAPE });
@@ -278,12 +272,27 @@ impl Patterns {
     }
 }
 
-/// 1 if some pattern may have these four bytes, else 0.
+/// Odd if some pattern may have these four bytes.
 #[inline(always)]
 fn perhaps(bitmap: &Bitmap, gram: u32) -> u64 {
     let place = Place::of(gram);
     let word = bitmap[place.word];
-    word >> place.bits.0 & word >> place.bits.1 & 1
+    word >> place.bits.0 & word >> place.bits.1
+}
+
+/// The first bytes of a text, as many as [`STRIDE`] positions need.
+type Block = [u8; STRIDE + GRAM - 1];
+
+/// The positions of a block, and the four bytes at each.
+#[inline(always)]
+fn places(block: &Block) -> impl Iterator<Item = (usize, u32)> {
+    (0..STRIDE).map(|offset| (offset, gram(&block[offset..])))
+}
+
+/// The first four bytes.
+#[inline(always)]
+fn gram(bytes: &[u8]) -> u32 {
+    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }
 
 /// Where four bytes are entered in the bitmap.
@@ -310,16 +319,11 @@ fn bucket(gram: u32, bits: u32) -> usize {
     (hash(gram) >> (32 - bits)) as usize
 }
 
-#[inline(always)]
-fn word(bytes: &[u8]) -> u64 {
-    let mut word = [0; 8];
-    word.copy_from_slice(bytes);
-    u64::from_le_bytes(word)
-}
-
 /// One keyword in one form.
 struct Pattern {
     form: Encoded,
+    /// What it stands for.
+    plain: Box<[u8]>,
     case: Case,
     keyword: u32,
 }
@@ -343,26 +347,28 @@ impl Builder {
             let rest = &keyword.text[start + core.len()..];
             self.add_completed(index, following(rest).into_iter().map(|next| [core, &[next]].concat()));
         } else if keyword.case == Case::Ignored {
-            self.enter(index, Encoded::plain(core), Case::Ignored);
+            self.enter(index, core, Encoded::plain(core), Case::Ignored);
             for spelling in common_spellings(core) {
                 // The word alone proves nothing: of two layers only the likeliest.
                 let likely = |form: &Encoded| form.steps.depth() == 1 || form.steps.is_base64_twice();
                 forms(&spelling, DEPTH)
                     .into_iter()
                     .filter(likely)
-                    .for_each(|form| self.enter(index, form, Case::Counts));
+                    .for_each(|form| self.enter(index, &spelling, form, Case::Counts));
             }
         } else {
-            forms(core, DEPTH).into_iter().for_each(|form| self.enter(index, form, Case::Counts));
+            forms(core, DEPTH).into_iter().for_each(|form| self.enter(index, core, form, Case::Counts));
         }
         if core.len() == keyword.text.len() && !core.iter().all(|byte| stays_plain(*byte)) {
             // No part of it is safe from being escaped: as URLs and JSON write it.
             let signs = |sign: &dyn Fn(u8) -> Vec<u8>| core.iter().flat_map(|byte| sign(*byte)).collect::<Vec<u8>>();
             let plain = |byte| if stays_plain(byte) { vec![byte] } else { format!("%{byte:02X}").into_bytes() };
-            self.enter(index, Encoded::plain(&signs(&plain)), Case::Ignored);
+            let percent = signs(&plain);
+            self.enter(index, &percent, Encoded::plain(&percent), Case::Ignored);
             if core.contains(&b'/') {
                 let escaped = |byte| if byte == b'/' { b"\\/".to_vec() } else { vec![byte] };
-                self.enter(index, Encoded::plain(&signs(&escaped)), Case::Counts);
+                let escaped = signs(&escaped);
+                self.enter(index, &escaped, Encoded::plain(&escaped), Case::Counts);
             }
         }
         start
@@ -371,16 +377,17 @@ impl Builder {
     /// Adds a keyword that is too short to be looked for, with what may follow it. Encoded, no more of that is looked at
     /// than four bytes need: most of them look alike there.
     fn add_completed(&mut self, index: u32, completed: impl Iterator<Item = Vec<u8>>) {
-        let mut all: Vec<Encoded> = completed.flat_map(|text| forms(&text, DEPTH)).map(Encoded::shortest).collect();
+        let shortest = |text: Vec<u8>| forms(&text, DEPTH).into_iter().map(move |form| (form.shortest(), text.clone()));
+        let mut all: Vec<(Encoded, Vec<u8>)> = completed.flat_map(shortest).collect();
         all.sort_unstable();
-        all.dedup();
-        all.into_iter().for_each(|form| self.enter(index, form, Case::Counts));
+        all.dedup_by_key(|(form, _)| *form);
+        all.into_iter().for_each(|(form, text)| self.enter(index, &text, form, Case::Counts));
     }
 
     /// Adds one form of a keyword. A pattern shorter than four bytes cannot be looked for and is ignored.
-    fn enter(&mut self, keyword: u32, form: Encoded, case: Case) {
+    fn enter(&mut self, keyword: u32, plain: &[u8], form: Encoded, case: Case) {
         if form.bytes().len() >= GRAM {
-            self.patterns.push(Pattern { form, case, keyword });
+            self.patterns.push(Pattern { form, plain: plain.into(), case, keyword });
         }
     }
 
@@ -389,7 +396,7 @@ impl Builder {
         let mut entries = Vec::with_capacity(self.patterns.len() * 2);
         for (index, pattern) in self.patterns.iter().enumerate() {
             let bytes = pattern.form.bytes();
-            let offset = rarest_gram(bytes, pattern.case);
+            let offset = rarest_gram(pattern);
             for gram in spellings(&bytes[offset..offset + GRAM], pattern.case) {
                 entries.push(Entry { gram, pattern: index as u32, offset: offset as u8 });
             }
@@ -453,35 +460,11 @@ fn common_spellings(word: &[u8]) -> Vec<Vec<u8>> {
     all
 }
 
-/// The place of the four bytes that text is least likely to hold.
-fn rarest_gram(bytes: &[u8], case: Case) -> usize {
-    let weight = |at: usize| bytes[at..at + GRAM].iter().map(|byte| commonness(*byte, case)).sum::<u32>();
-    (0..=bytes.len() - GRAM).min_by_key(|at| weight(*at)).unwrap_or(0)
-}
-
-/// A rough rank of how often a byte stands in source text and JSON.
-fn commonness(byte: u8, case: Case) -> u32 {
-    const RANKS: [u8; 256] = ranks();
-    // A letter that may have either case is two bytes' worth of positions.
-    let either = if case == Case::Ignored { byte.to_ascii_lowercase() } else { byte };
-    u32::from(RANKS[usize::from(either)])
-}
-
-const fn ranks() -> [u8; 256] {
-    let mut ranks = [2; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        ranks[byte] = match byte as u8 {
-            b'e' | b't' | b'a' | b'o' | b'i' | b'n' | b's' | b'r' => 12,
-            b' ' | b'0' | b'"' | b'l' | b'd' | b'c' | b'u' | b'p' | b'm' => 9,
-            b'a'..=b'z' => 6,
-            b'_' | b'-' | b'.' | b':' | b'/' | b'1' | b'A' => 5,
-            b'0'..=b'9' => 3,
-            _ => 2,
-        };
-        byte += 1;
-    }
-    ranks
+/// The place of the four bytes that text is least likely to hold, by what they say of the keyword.
+fn rarest_gram(Pattern { form, plain, case, .. }: &Pattern) -> usize {
+    let places = 0..=form.bytes().len() - GRAM;
+    let bits = |at: &usize| rarity(&plain[form.plain_under(*at..*at + GRAM)], *case);
+    places.rev().max_by_key(bits).unwrap_or(0)
 }
 
 /// Every way to write four bytes when case does not count; else the one.

@@ -1,24 +1,29 @@
 //! Seed phrases: twelve to twenty-four words of a list of 2048, the last bits a checksum (BIP-39).
 //!
 //! They have no keyword. But a phrase is at least 47 bytes long and consists of nothing but these words, so it is
-//! enough to look at one word in every [`STRIDE`] bytes, and at its neighbours only where it is on the list.
+//! enough to look at one block in every [`STRIDE`] bytes, and at the words around it only where it could be of one.
 
 use std::sync::LazyLock;
 
 use ring::digest;
 
-/// Every phrase has a sample in it, with [`SAMPLE`] bytes.
-pub(in crate::scan) const STRIDE: u64 = 40;
-const SAMPLE: usize = 8;
-/// How far a phrase reaches to either side of a sample: 24 words of eight letters, separated.
-pub(in crate::scan) const REACH: usize = 24 * 11;
+/// Every phrase has a whole block in it that begins at a multiple of this.
+pub(in crate::scan) const STRIDE: u64 = 32;
+const BLOCK: usize = 16;
+/// A phrase's fewest words, a word's fewest and most letters, the most bytes between two words.
+const FEWEST: usize = 12;
+const SHORTEST: usize = 3;
+const LONGEST: usize = 8;
+const SEPARATOR: usize = 3;
+/// How far a phrase reaches to either side of a sample: 24 words, separated.
+pub(in crate::scan) const REACH: usize = 24 * (LONGEST + SEPARATOR);
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(include_str!("../../../../rules/bip39-english.txt")));
 
 /// The list. Words are told apart by their first four letters.
 struct Words {
     sorted: Vec<&'static str>,
-    /// A bit for each first four letters' hash: what is not in it is not on the list.
+    /// A bit for each word's hash: what is not in it is not on the list.
     perhaps: Box<[u64; 1 << 10]>,
 }
 
@@ -26,14 +31,14 @@ impl Words {
     fn new(list: &'static str) -> Words {
         let mut words = Words { sorted: list.split_whitespace().collect(), perhaps: Box::new([0; 1 << 10]) };
         for word in &words.sorted {
-            let bit = hash(word.as_bytes());
+            let bit = Word::at(word.as_bytes(), 0).hash();
             words.perhaps[bit >> 6] |= 1 << (bit & 63);
         }
         words
     }
 
-    fn may_have(&self, word: &[u8]) -> bool {
-        let bit = hash(word);
+    fn may_have(&self, word: Word) -> bool {
+        let bit = word.hash();
         self.perhaps[bit >> 6] >> (bit & 63) & 1 == 1
     }
 
@@ -43,35 +48,77 @@ impl Words {
     }
 }
 
-fn hash(word: &[u8]) -> usize {
-    let letter = |place: usize| u32::from(word.get(place).copied().unwrap_or(0));
-    let gram = letter(0) | letter(1) << 8 | letter(2) << 16 | letter(3) << 24;
-    (gram.wrapping_mul(0x9e37_79b1) >> 16) as usize
+/// Where a word stands, and its letters.
+#[derive(Clone, Copy)]
+struct Word {
+    start: usize,
+    length: usize,
+    letters: u64,
 }
 
-/// Whether the word at a place and the one after it may be on the list: cheap, and wrong once in a while.
+impl Word {
+    /// The letters from a place on, at most [`LONGEST`]; there may be none.
+    fn at(text: &[u8], start: usize) -> Word {
+        let letters = eight_from(text, start);
+        let length = ((!small_letters(letters) & SIGNS).trailing_zeros() / 8) as usize;
+        Word { start, length, letters }
+    }
+
+    fn end(self) -> usize {
+        self.start + self.length
+    }
+
+    fn is_of_phrases_length(self) -> bool {
+        self.length.wrapping_sub(SHORTEST) <= LONGEST - SHORTEST
+    }
+
+    /// Of the first four letters and how many there are.
+    fn hash(self) -> usize {
+        let first = if self.length == 3 { 0xff_ffff } else { 0xffff_ffff };
+        let gram = (self.letters & first) as u32 ^ (self.length as u32) << 5;
+        (gram.wrapping_mul(0x9e37_79b1) >> 16) as usize
+    }
+}
+
+/// Whether as many words as a phrase has may be on the list around a place: cheap, and wrong once in a while. A text that
+/// ends before that is known may go on.
 pub(in crate::scan) fn may_be_in_phrase(text: &[u8], at: usize) -> bool {
-    // All of the sample, without a branch for each byte: which one it is cannot be guessed.
-    let of_phrase = |sample: &[u8]| sample.iter().fold(true, |all, byte| all & OF_PHRASES[usize::from(*byte)]);
-    if !text.get(at..at + SAMPLE).is_some_and(of_phrase) {
+    let block = text.get(at..).and_then(|rest| rest.first_chunk());
+    if !block.is_some_and(is_of_phrase) {
         return false;
     }
-    let Some(first) = word_at(text, at) else { return false };
-    if !WORDS.may_have(&text[first.0..first.1]) {
+    let word = sample(text, at);
+    // One branch for both: which words stand in a text cannot be guessed.
+    if !(word.is_of_phrases_length() & WORDS.may_have(word)) {
         return false;
+    }
+    let listed = |word: &Word| WORDS.may_have(*word);
+    let mut words = 1;
+    let (mut first, mut last) = (word, word);
+    while words < FEWEST
+        && let Some(word) = after(text, last.end()).filter(listed)
+    {
+        last = word;
+        words += 1;
+    }
+    while words < FEWEST
+        && let Some(word) = before(text, first.start).filter(listed)
+    {
+        first = word;
+        words += 1;
     }
     // The last word of a phrase has none after it, but then one before it.
-    let listed = |word: Option<(usize, usize)>| word.is_some_and(|(start, end)| WORDS.may_have(&text[start..end]));
-    listed(after(text, first.1)) || listed(before(text, first.0))
+    words == FEWEST || (words > 1 && last.end() + SEPARATOR + LONGEST >= text.len())
 }
 
 /// The begin of a phrase around a place.
 pub(in crate::scan) fn phrase_around(text: &[u8], at: usize) -> Option<usize> {
-    let mut first = word_at(text, at)?;
+    let number = |word: Word| WORDS.number(&text[word.start..word.end()]);
+    let mut first = Some(sample(text, at)).filter(|word| word.is_of_phrases_length())?;
     let mut words = 0;
     while words < 24
-        && let Some(word) = before(text, first.0)
-        && WORDS.number(&text[word.0..word.1]).is_some()
+        && let Some(word) = before(text, first.start)
+        && number(word).is_some()
     {
         first = word;
         words += 1;
@@ -79,13 +126,13 @@ pub(in crate::scan) fn phrase_around(text: &[u8], at: usize) -> Option<usize> {
     let mut numbers = Vec::with_capacity(48);
     let mut starts = Vec::with_capacity(48);
     let mut next = Some(first);
-    while let Some((start, end)) = next
-        && let Some(number) = WORDS.number(&text[start..end])
+    while let Some(word) = next
+        && let Some(number) = number(word)
         && numbers.len() < 48
     {
         numbers.push(number);
-        starts.push(start);
-        next = after(text, end);
+        starts.push(word.start);
+        next = after(text, word.end());
     }
     for length in [24, 21, 18, 15, 12] {
         let found = numbers.windows(length).position(is_phrase);
@@ -126,58 +173,100 @@ fn is_phrase(numbers: &[u16]) -> bool {
     digest.as_ref()[0] >> (8 - check) == bytes[entropy] >> (8 - check)
 }
 
-/// The word around a place, or the next one when none is there.
-fn word_at(text: &[u8], at: usize) -> Option<(usize, usize)> {
-    let inside = text.get(at).is_some_and(u8::is_ascii_lowercase);
-    if !inside {
-        return after(text, at);
-    }
-    let start = text[..at].iter().rposition(|byte| !byte.is_ascii_lowercase()).map_or(0, |place| place + 1);
-    // The letter of an escape is none of the word's.
-    let escaped = start > 0 && text[start - 1] == b'\\' && matches!(text[start], b'n' | b'r' | b't');
-    word_from(text, if escaped { start + 1 } else { start })
+/// The word around a place, or the next one when a separator is there; one of no length where neither is.
+fn sample(text: &[u8], at: usize) -> Word {
+    let gap = (small_letters(eight_from(text, at)).trailing_zeros() / 8) as usize;
+    let before = letters_before(text, at);
+    let start = at + gap - if gap == 0 { before } else { 0 };
+    let word = Word::at(text, start + usize::from(is_of_escape(text, start)));
+    Word { length: if gap > SEPARATOR { 0 } else { word.length }, ..word }
 }
 
-fn word_from(text: &[u8], start: usize) -> Option<(usize, usize)> {
-    let length = text[start..].iter().take(9).take_while(|byte| byte.is_ascii_lowercase()).count();
-    (3..=8).contains(&length).then_some((start, start + length))
+/// The sign of each of eight bytes.
+const SIGNS: u64 = 0x8080_8080_8080_8080;
+
+/// Sets the sign of each byte that is a small letter, without a branch: which ones are cannot be guessed.
+fn small_letters(eight: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let low = eight & !SIGNS;
+    let from_a = low + EACH * (0x80 - b'a' as u64);
+    let past_z = low + EACH * (0x7f - b'z' as u64);
+    from_a & !past_z & !eight & SIGNS
+}
+
+/// Eight bytes from a place on, the first in the lowest place; zeros where the text is over.
+fn eight_from(text: &[u8], at: usize) -> u64 {
+    let rest = text.get(at..).unwrap_or_default();
+    u64::from_le_bytes(rest.first_chunk().copied().unwrap_or_else(|| padded(rest.iter())))
+}
+
+/// The eight bytes before a place, the last in the highest place.
+fn eight_before(text: &[u8], at: usize) -> u64 {
+    let rest = text.get(..at).unwrap_or_default();
+    let last = rest.last_chunk().copied().map(u64::from_le_bytes);
+    last.unwrap_or_else(|| u64::from_be_bytes(padded(rest.iter().rev())))
+}
+
+fn padded<'b>(bytes: impl Iterator<Item = &'b u8>) -> [u8; 8] {
+    let mut all = [0; 8];
+    all.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
+    all
 }
 
 /// The next word, when only a separator is before it.
-fn after(text: &[u8], end: usize) -> Option<(usize, usize)> {
+fn after(text: &[u8], end: usize) -> Option<Word> {
     let rest = &text[end..];
     let escaped = ESCAPED.into_iter().find(|separator| rest.starts_with(separator)).map(<[u8]>::len);
-    let plain = || rest.iter().take(3).take_while(|byte| is_separator(**byte)).count();
+    let plain = || rest.iter().take(SEPARATOR).take_while(|byte| is_separator(**byte)).count();
     let gap = escaped.unwrap_or_else(plain);
-    if gap == 0 { None } else { word_from(text, end + gap) }
+    (gap > 0).then(|| Word::at(text, end + gap)).filter(|word| word.is_of_phrases_length())
 }
 
-fn before(text: &[u8], start: usize) -> Option<(usize, usize)> {
+fn before(text: &[u8], start: usize) -> Option<Word> {
     let rest = &text[..start];
     let escaped = ESCAPED.into_iter().find(|separator| rest.ends_with(separator)).map(<[u8]>::len);
-    let plain = || rest.iter().rev().take(3).take_while(|byte| is_separator(**byte)).count();
+    let plain = || rest.iter().rev().take(SEPARATOR).take_while(|byte| is_separator(**byte)).count();
     let gap = escaped.unwrap_or_else(plain);
     let end = start - gap;
-    let length = text[..end].iter().rev().take(9).take_while(|byte| byte.is_ascii_lowercase()).count();
-    (gap > 0 && (3..=8).contains(&length)).then_some((end - length, end))
+    let start = end - letters_before(text, end);
+    let start = start + usize::from(is_of_escape(text, start));
+    let goes_on = start > 0 && text[start - 1].is_ascii_lowercase() && !is_of_escape(text, start - 1);
+    (gap > 0 && !goes_on).then(|| Word::at(text, start)).filter(|word| word.is_of_phrases_length())
 }
 
-/// What a phrase consists of: letters, and separators as they are or escaped.
-static OF_PHRASES: [bool; 256] = {
-    let mut all = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let escaped = matches!(byte as u8, b'\\' | b'%' | b'0' | b'2' | b'A');
-        all[byte] = escaped || is_separator(byte as u8) || (byte as u8).is_ascii_lowercase();
-        byte += 1;
-    }
-    all
-};
+/// Whether the letter at a place is an escape's and no word's.
+fn is_of_escape(text: &[u8], at: usize) -> bool {
+    let letter = text.get(at).is_some_and(|letter| matches!(letter, b'n' | b'r' | b't'));
+    letter & (text.get(at.wrapping_sub(1)) == Some(&b'\\'))
+}
+
+/// How many letters stand before a place, of the last eight bytes.
+fn letters_before(text: &[u8], at: usize) -> usize {
+    ((!small_letters(eight_before(text, at)) & SIGNS).leading_zeros() / 8) as usize
+}
+
+/// Whether a block holds nothing but letters and separators, as they are or escaped, and little else: all of it at once,
+/// for which byte it is not cannot be guessed.
+fn is_of_phrase(block: &[u8; BLOCK]) -> bool {
+    let within = |byte: u8, first: u8, last: u8| byte.wrapping_sub(first) <= last - first;
+    block.iter().fold(true, |all, &byte| {
+        all & (within(byte, b'a', b'z')
+            | within(byte, b'\t', b'\r')
+            | within(byte, b'+', b'-')
+            | within(byte, b'0', b'2')
+            | (byte == b' ')
+            | (byte == b'"')
+            | (byte == b'%')
+            | (byte == b'A')
+            | (byte == b'\\')
+            | (byte == b'_'))
+    })
+}
 
 /// Separators as URLs and JSON write them.
 const ESCAPED: [&[u8]; 5] = [b"%20", b"%0A", b"\\n", b"\\t", b"\\r"];
 
-const fn is_separator(byte: u8) -> bool {
+fn is_separator(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | b',' | b'"' | b'+' | b'-' | b'_')
 }
 
@@ -210,13 +299,13 @@ mod tests {
 
     #[test]
     fn phrases_are_found_from_any_of_their_words() {
-        for length in [12, 15, 18, 21, 24] {
-            let text = format!("the words: {} and no more", phrase(length));
+        for (length, separator) in [(12, " "), (15, "\n"), (18, "\\n"), (21, ", "), (24, "%20"), (12, "\\n")] {
+            let phrase = phrase(length).replace(' ', separator);
+            let text = format!("the words: {phrase} and no more");
             let begin = "the words: ".len();
-            let end = begin + phrase(length).len();
-            for at in begin..=end - SAMPLE {
+            for at in begin..begin + phrase.len() - LONGEST {
                 assert!(may_be_in_phrase(text.as_bytes(), at), "{length} words, at {at}");
-                assert!(phrase_around(text.as_bytes(), at).is_some(), "{length} words, at {at}");
+                assert_eq!(phrase_around(text.as_bytes(), at), Some(begin), "{length} words, at {at}");
             }
         }
     }
