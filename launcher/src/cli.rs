@@ -1,10 +1,13 @@
 //! The command line: clap types whose comments are the help texts, and the way from a verb to its command. No work is done
 //! here.
 
+mod timings;
+
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use self::timings::Timings;
 use crate::commands::{self, Field};
 use crate::exit::Exit;
 use crate::name::AgentName;
@@ -79,6 +82,8 @@ pub(crate) struct StartArgs {
     /// Keep the bottle's state when it ends, for `bottle resume`
     #[arg(long)]
     pub(crate) keep: bool,
+    #[command(flatten)]
+    pub(crate) timings: Timings,
     /// Arguments for the agent's command
     #[arg(last = true)]
     pub(crate) arguments: Vec<String>,
@@ -150,6 +155,8 @@ pub(crate) struct ResumeArgs {
     /// Do not ask
     #[arg(long, short)]
     pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) timings: Timings,
 }
 
 /// Show everything that an agent would be granted, and from which line

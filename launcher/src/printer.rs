@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write as _};
+use std::time::Instant;
 
 use anstyle::AnsiColor;
 
@@ -12,6 +13,8 @@ pub enum Printer {
     Normal,
     /// Data and errors only.
     Quiet,
+    /// And when each step of a launch ended, reckoned from here.
+    Timing(Instant),
 }
 
 impl Printer {
@@ -22,9 +25,18 @@ impl Printer {
 
     /// One line about what is being done, for the human.
     pub fn step(self, line: &str) {
-        if self == Self::Normal {
+        if self != Self::Quiet {
             self.complain(&format!("{line}\n"));
         }
+    }
+
+    /// Does one step of a launch. Who wants timings hears when it ended and how long it took.
+    pub async fn timed<T>(self, step: &str, work: impl Future<Output = T>) -> T {
+        let Self::Timing(first) = self else { return work.await };
+        let began = Instant::now();
+        let done = work.await;
+        self.step(&format!("[{:4} ms] {step}: {} ms", first.elapsed().as_millis(), began.elapsed().as_millis()));
+        done
     }
 
     /// What must be heard whatever the mode: warnings, errors, questions.

@@ -64,6 +64,12 @@ impl Setup {
         self
     }
 
+    /// Tells when each step of its launch ended.
+    pub(crate) fn timings(mut self) -> Self {
+        self.arguments.push("--timings".into());
+        self
+    }
+
     /// Another copy of `bottle`.
     pub(crate) fn program(mut self, path: &Path) -> Self {
         self.program = path.to_owned();

@@ -92,6 +92,23 @@ async fn two_bottles_of_one_agent_live_side_by_side() {
 }
 
 #[tokio::test]
+async fn timings_say_of_each_step_of_a_launch_when_it_ended() {
+    let granted = "egress_proxy: {defaults: off, routes: [{host: granted.example}]}";
+    let ended = Setup::new(granted).timings().run(&["-c", "true"]).await;
+    let steps: Vec<&str> = ended
+        .stderr
+        .lines()
+        .filter_map(|line| line.split_once(" ms] ")?.1.split_once(": "))
+        .map(|(step, _)| step)
+        .collect();
+    for step in ["engine", "images", "networks", "egress-proxy", "agent"] {
+        assert!(steps.contains(&step), "{step}: {}", ended.stderr);
+    }
+    let quiet = Setup::closed().run(&["-c", "true"]).await;
+    assert!(!quiet.stderr.contains(" ms] "), "{}", quiet.stderr);
+}
+
+#[tokio::test]
 async fn a_program_that_the_image_lacks_is_an_error_that_names_it() {
     let setup = Setup::closed().frontmatter_with_command("egress_proxy: {defaults: off}", "[no-such-program]");
     let ended = setup.run(&[]).await;

@@ -61,7 +61,7 @@ impl Backend for Docker {
         stop: &CancellationToken,
         printer: Printer,
     ) -> Result<DockerBottle, BackendError> {
-        let engine = Engine::connect().await?;
+        let engine = printer.timed("engine: connection", Engine::connect()).await?;
         launch::launch(engine, plan, stop, printer).await
     }
 

@@ -12,6 +12,7 @@ use crate::resolve::resolve;
 use crate::state::{Kept, StateError, States};
 
 pub(super) fn run(args: &ResumeArgs, host: Host, printer: Printer) -> Result<Exit, Failure> {
+    let printer = args.timings.told_by(printer);
     let states = States(&host.home);
     let metadata = states.metadata(&args.identity)?;
     if states.live()?.contains(&args.identity) {

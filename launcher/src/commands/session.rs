@@ -55,7 +55,7 @@ pub(super) fn run(launch: Launch, host: &Host, printer: Printer) -> Result<Exit,
 
 async fn on<B: Backend>(backend: &B, launch: Launch, host: &Host, printer: Printer) -> Result<Exit, Failure> {
     let Launch { spec, mut plan, consent, kept, past } = launch;
-    backend.probe(&plan).await?;
+    printer.timed("engine: probe", backend.probe(&plan)).await?;
     if !States(&host.home).orphans()?.is_empty() {
         printer.step("warning: killed bottles left something behind; `bottle cleanup` removes it");
     }

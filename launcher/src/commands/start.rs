@@ -12,7 +12,8 @@ use crate::spec::{Control, Spec, Workdir};
 use crate::state::{Identity, Kept};
 
 pub(super) fn run(args: StartArgs, host: &Host, printer: Printer) -> Result<Exit, Failure> {
-    let StartArgs { agent, dry_run, cwd, yes, dlp, remote_control, keep, arguments } = args;
+    let StartArgs { agent, dry_run, cwd, yes, dlp, remote_control, keep, timings, arguments } = args;
+    let printer = timings.told_by(printer);
     let consent = match (dry_run || host.wants_dry_run(), yes) {
         (true, _) => Consent::DryRun,
         (false, true) => Consent::Given,

@@ -1,24 +1,19 @@
-//! The bottle's CA in the agent's trust: the certificate, the script that puts it into the system's store (Debian, Alpine,
-//! RHEL) and a JVM's, and the variables by which programs with a store of their own find it. Never holds the CA's key.
+//! The bottle's CA in the agent's trust: the script that puts the certificate into the system's store (Debian, Alpine, RHEL) and a
+//! JVM's, and tells the system who its neighbours are; and the variables by which programs with a store of their own find it.
+//! Never holds the CA's key.
 
-use std::io;
+use std::net::IpAddr;
 
 use shared::contract::{PROXY_ALIAS, PROXY_PORT};
 
 use super::Account;
-use crate::archive::{Archive, Facts, Owner};
+use crate::archive::Owner;
 
-/// The certificate, as an archive for `/`.
-pub fn archive(cert_pem: &str) -> io::Result<Vec<u8>> {
-    let mut archive = Archive::default();
-    archive.folder(FOLDER.trim_start_matches('/'), Facts::new(0o755, Owner::ROOT))?;
-    archive.file(CERTIFICATE.trim_start_matches('/'), Facts::new(0o444, Owner::ROOT), cert_pem.as_bytes())?;
-    archive.finish()
-}
-
-/// The command that makes the system trust the certificate; run as root. What it prints is for [`Survey::read`].
-pub fn command(user: &str) -> Vec<String> {
-    ["/bin/sh", "-c", SCRIPT, "trust", user].map(str::to_owned).to_vec()
+/// The command that makes the system trust the certificate and know its neighbours by name; run as root. What it prints is for
+/// [`Survey::read`].
+pub fn command(user: &str, cert_pem: &str, neighbours: &[(&str, IpAddr)]) -> Vec<String> {
+    let hosts: Vec<String> = neighbours.iter().map(|(name, address)| format!("{address}\t{name}")).collect();
+    ["/bin/sh", "-c", SCRIPT, "trust", user, cert_pem, &hosts.join("\n")].map(str::to_owned).to_vec()
 }
 
 /// What the script found out about the agent's image.
@@ -89,7 +84,6 @@ const BUNDLE_VARIABLES: [&str; 8] = [
 
 const NOT_PROXIED: &str = "localhost,127.0.0.1,::1,git-gate,supervise";
 
-const FOLDER: &str = "/usr/local/share/claude-bottle";
 const CERTIFICATE: &str = "/usr/local/share/claude-bottle/ca.crt";
 /// The system's anchors and ours.
 const BUNDLE: &str = "/usr/local/share/claude-bottle/ca-bundle.crt";
@@ -103,9 +97,20 @@ mod tests {
 
     #[test]
     fn the_script_speaks_of_the_paths_that_the_variables_name() {
-        for path in [FOLDER, "ca.crt", "ca-bundle.crt", "cacerts"] {
-            assert!(SCRIPT.contains(path), "{path}");
+        for path in [CERTIFICATE, BUNDLE, JVM_STORE] {
+            let (folder, file) = path.rsplit_once('/').unwrap();
+            assert!(
+                SCRIPT.contains(&format!("folder={folder}\n")) && SCRIPT.contains(&format!("$folder/{file}")),
+                "{path}"
+            );
         }
+    }
+
+    #[test]
+    fn neighbours_are_lines_of_a_hosts_file() {
+        let command =
+            command("agent", "PEM", &[("egress-proxy", [10, 0, 0, 2].into()), ("git-gate", [10, 0, 0, 3].into())]);
+        assert_eq!(command[4..], ["agent", "PEM", "10.0.0.2\tegress-proxy\n10.0.0.3\tgit-gate"]);
     }
 
     #[test]

@@ -18,8 +18,9 @@ use super::terminal::{self, RawMode};
 use super::transcript;
 use crate::backend::Said;
 use crate::plan::Plan;
+use crate::printer::Printer;
 use crate::provision::ca::Survey;
-use crate::provision::{self, ProvisionError, ca, prompt};
+use crate::provision::{self, ca, prompt};
 
 /// An agent's container that waits for its command.
 pub(super) struct Agent {
@@ -28,28 +29,37 @@ pub(super) struct Agent {
     workdir: String,
 }
 
-/// Creates, starts and provisions the container. The sidecars that it may speak to need only to have an address yet.
+/// Creates and starts the container. Nothing of the agent's runs in it yet, so the sidecars need not be there.
 pub(super) async fn start(
     engine: &Engine,
     plan: &Plan,
     image: &AgentImage,
     networks: &Networks,
-    neighbours: &[(&'static str, IpAddr)],
     sandbox: Option<String>,
+) -> Result<(), EngineError> {
+    engine.create_container(ContainerSpec { runtime: sandbox, ..spec(plan, image, networks) }).await?;
+    engine.start_container(&Role::Agent.name(&plan.identity)).await
+}
+
+/// Gives a started container what its agent is to have. Of the sidecars that it may speak to it learns the addresses; they may
+/// still be getting ready.
+pub(super) async fn provision(
+    engine: &Engine,
+    plan: &Plan,
+    image: &AgentImage,
+    neighbours: &[(&'static str, IpAddr)],
     authority: &CertificateAuthority,
+    printer: Printer,
 ) -> Result<Agent, DockerError> {
     let container = Role::Agent.name(&plan.identity);
-    let spec = ContainerSpec { runtime: sandbox, ..spec(plan, image, networks, neighbours) };
-    engine.create_container(spec).await?;
-    let certificate = ca::archive(authority.cert_pem()).map_err(ProvisionError::Pack)?;
-    engine.upload(&container, certificate).await?;
-    engine.start_container(&container).await?;
-    let survey = trust(engine, &container, &image.facts.user).await?;
+    let command = ca::command(&image.facts.user, authority.cert_pem(), neighbours);
+    let survey = printer.timed("agent: trust", trust(engine, &container, command)).await?;
     let workdir = match image.facts.workdir.as_str() {
         "" | "/" => survey.account.home.clone(),
         folder => folder.to_owned(),
     };
-    engine.upload(&container, provision::belongings(plan, &survey.account, &workdir)?).await?;
+    let belongings = provision::belongings(plan, &survey.account, &workdir)?;
+    printer.timed("agent: files", engine.upload(&container, belongings)).await?;
     if let Some(file) = &plan.transcript {
         transcript::restore(engine, &container, &survey.account, file).await?;
     }
@@ -61,14 +71,14 @@ pub(super) fn sandbox(runtimes: &[String]) -> Option<String> {
     runtimes.iter().find(|runtime| *runtime == GVISOR).cloned()
 }
 
-async fn trust(engine: &Engine, container: &str, user: &str) -> Result<Survey, DockerError> {
-    let script = ExecSpec { container, command: ca::command(user), user: Some("0:0"), env: vec![], workdir: None };
+async fn trust(engine: &Engine, container: &str, command: Vec<String>) -> Result<Survey, DockerError> {
+    let script = ExecSpec { container, command, user: Some("0:0"), env: vec![], workdir: None };
     let finished = engine.run(script).await?;
     let survey = Survey::read(&finished.stdout).filter(|_| finished.code == 0);
     survey.ok_or(DockerError::Provision { step: "trusting the bottle's CA", words: finished.stderr })
 }
 
-fn spec(plan: &Plan, image: &AgentImage, networks: &Networks, neighbours: &[(&str, IpAddr)]) -> ContainerSpec {
+fn spec(plan: &Plan, image: &AgentImage, networks: &Networks) -> ContainerSpec {
     let public = plan.env.public.iter().map(|(name, value)| format!("{name}={value}"));
     let own = ca::variables().into_iter().map(|(name, value)| format!("{name}={value}"));
     ContainerSpec {
@@ -82,7 +92,8 @@ fn spec(plan: &Plan, image: &AgentImage, networks: &Networks, neighbours: &[(&st
         // Ours come last: the later one of two wins, and the way out is not the manifest's to change.
         env: public.chain(own).collect(),
         network: Membership { network: networks.agent.name.clone(), aliases: vec![] },
-        hosts: neighbours.iter().map(|(name, address)| ((*name).to_owned(), *address)).collect(),
+        // Written when the neighbours have their addresses.
+        hosts: vec![],
         resolver: Resolver::Nobody,
         root: Root::Writable,
         scratch: vec![],
@@ -103,9 +114,9 @@ impl Agent {
     }
 
     /// Runs the agent's command on this terminal until it ends; its exit code.
-    pub(super) async fn attach(&self, engine: &Engine, plan: &Plan) -> Result<i64, DockerError> {
+    pub(super) async fn attach(&self, engine: &Engine, plan: &Plan, printer: Printer) -> Result<i64, DockerError> {
         let console = terminal::console();
-        let session = engine.attach(self.command(plan), console).await?;
+        let session = printer.timed("agent: command", engine.attach(self.command(plan), console)).await?;
         let is_terminal = matches!(console, Console::Terminal(_));
         let _raw = is_terminal.then(RawMode::enter).transpose().map_err(EngineError::Terminal)?;
         let Session { input, output, handle } = session;

@@ -28,6 +28,7 @@ pub struct DockerBottle {
     plan: Plan,
     agent: Agent,
     created: Created,
+    printer: Printer,
     _inputs: Inputs,
 }
 
@@ -53,7 +54,7 @@ pub(super) async fn launch(
 ) -> Result<DockerBottle, BackendError> {
     let mut created = Created::default();
     match bring_up(&engine, &plan, &mut created, stop, printer).await {
-        Ok((agent, inputs)) => Ok(DockerBottle { engine, plan, agent, created, _inputs: inputs }),
+        Ok((agent, inputs)) => Ok(DockerBottle { engine, plan, agent, created, printer, _inputs: inputs }),
         Err(error) => {
             if let Err(left) = created.remove(&engine).await {
                 printer.complain(&format!("warning: {left}; `bottle cleanup` removes what is left\n"));
@@ -70,42 +71,54 @@ async fn bring_up(
     stop: &CancellationToken,
     printer: Printer,
 ) -> Result<(Agent, Inputs), BackendError> {
-    probe(engine, plan).await?;
     // Nothing is created by these, so they may be left at any point.
-    let prepared = async { tokio::try_join!(images::ensure(engine, plan, printer), facts(engine)) };
+    let prepared = async {
+        tokio::try_join!(
+            printer.timed("images", images::ensure(engine, plan, printer)),
+            printer.timed("engine: facts", facts(engine))
+        )
+    };
     let (images, facts) = unless_stopped(stop, prepared).await?;
     let sandbox = agent::sandbox(&facts.runtimes);
     let began = Instant::now();
     let authority = authority()?;
-    let networks = networks::create(engine, plan, created).await.map_err(DockerError::from)?;
+    let networks =
+        printer.timed("networks", networks::create(engine, plan, created)).await.map_err(DockerError::from)?;
     go_on(stop)?;
 
     let sidecars = sidecars::roles(plan).into_iter();
     created.register(sidecars.map(|role| Thing::Container(role.name(&plan.identity))).collect());
+    created.register(vec![Thing::Container(Role::Agent.name(&plan.identity))]);
+    let proxy = sidecars::start_proxy(engine, plan, &images, &networks, &authority);
+    let proxy = printer.timed("egress-proxy: start", proxy);
     let pipelock = async {
         match images.pipelock.as_ref().zip(networks.inspection.as_ref()) {
-            Some((image, network)) => sidecars::start_pipelock(engine, plan, image, network).await,
+            Some((image, network)) => {
+                printer.timed("pipelock: start", sidecars::start_pipelock(engine, plan, image, network)).await
+            }
             None => Ok(()),
         }
     };
     let git_gate = async {
         match &images.git_gate {
-            Some(image) => git_gate::start(engine, plan, image, &networks).await.map(Some),
+            Some(image) => {
+                printer.timed("git-gate: start", git_gate::start(engine, plan, image, &networks)).await.map(Some)
+            }
             None => Ok(None),
         }
     };
+    let agent = printer.timed("agent: start", agent::start(engine, plan, &images.agent, &networks, sandbox));
     // All are waited for, whatever fails: a request that is still under way would outlive the teardown.
-    let (proxy, pipelock, git_gate) =
-        tokio::join!(sidecars::start_proxy(engine, plan, &images, &networks, &authority), pipelock, git_gate);
-    let (proxy, ()) = (proxy.map_err(DockerError::from)?, pipelock.map_err(DockerError::from)?);
+    let (proxy, pipelock, git_gate, agent) = tokio::join!(proxy, pipelock, git_gate, agent);
+    let proxy = proxy.map_err(DockerError::from)?;
+    pipelock.and(agent).map_err(DockerError::from)?;
     let git_gate = git_gate?;
     go_on(stop)?;
     let mut neighbours = vec![(PROXY_ALIAS, proxy.address)];
     neighbours.extend(git_gate.as_ref().map(|gate| (GIT_GATE_ALIAS, gate.address)));
 
-    created.register(vec![Thing::Container(Role::Agent.name(&plan.identity))]);
-    let ready = unless_stopped(stop, sidecars_ready(engine, plan, proxy.address, &authority));
-    let agent = agent::start(engine, plan, &images.agent, &networks, &neighbours, sandbox, &authority);
+    let ready = unless_stopped(stop, sidecars_ready(engine, plan, proxy.address, &authority, printer));
+    let agent = agent::provision(engine, plan, &images.agent, &neighbours, &authority, printer);
     let (ready, agent) = tokio::join!(ready, agent);
     ready?;
     let agent = agent?;
@@ -119,12 +132,18 @@ async fn sidecars_ready(
     plan: &Plan,
     proxy: IpAddr,
     authority: &CertificateAuthority,
+    printer: Printer,
 ) -> Result<(), DockerError> {
     let guarded = async {
-        sidecars::ready(engine, plan).await?;
-        sidecars::guards(engine, plan, proxy, authority).await
+        printer.timed("egress-proxy: ready", sidecars::ready(engine, plan)).await?;
+        printer.timed("egress-proxy: canary", sidecars::guards(engine, plan, proxy, authority)).await
     };
-    let git_gate = async { if plan.git.is_empty() { Ok(()) } else { git_gate::ready(engine, plan).await } };
+    let git_gate = async {
+        match plan.git.is_empty() {
+            true => Ok(()),
+            false => printer.timed("git-gate: ready", git_gate::ready(engine, plan)).await,
+        }
+    };
     let ready = async { tokio::try_join!(guarded, git_gate).map(drop) };
     tokio::select! {
         biased;
@@ -158,7 +177,7 @@ async fn unless_stopped<T, E: Into<BackendError>>(
 impl Bottle for DockerBottle {
     async fn attach(&mut self, stop: &CancellationToken) -> Result<AgentExit, BackendError> {
         let code = tokio::select! {
-            code = self.agent.attach(&self.engine, &self.plan) => code?,
+            code = self.agent.attach(&self.engine, &self.plan, self.printer) => code?,
             death = sidecars::died(&self.engine, &self.plan) => return Err(death.into()),
             () = stop.cancelled() => return Err(BackendError::Interrupted),
         };

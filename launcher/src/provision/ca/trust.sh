@@ -1,27 +1,33 @@
-# Makes a container trust the bottle's CA and ask no resolver, and says who its agent is. Runs as root inside it; $1 is the image's USER.
-# Prints `account UID GID HOME`, and `jvm` where a Java trust store was made.
+# Makes a container trust the bottle's CA, know its neighbours and ask no resolver, and says who its agent is. Runs as root inside
+# it; $1 is the image's USER, $2 the certificate, $3 lines for /etc/hosts. Prints `account UID GID HOME`, and `jvm` where a Java trust
+# store was made.
 set -eu
 folder=/usr/local/share/claude-bottle
 ca=$folder/ca.crt
+mkdir -p $folder
+printf '%s' "$2" >$ca
+chmod 755 $folder
+chmod 444 $ca
+printf '%s\n' "$3" >>/etc/hosts
 bundle=/etc/ssl/certs/ca-certificates.crt
 
 if [ -d /etc/pki/ca-trust/source/anchors ]; then
-    cp "$ca" /etc/pki/ca-trust/source/anchors/claude-bottle.crt
+    cp $ca /etc/pki/ca-trust/source/anchors/claude-bottle.crt
     update-ca-trust extract
     bundle=/etc/pki/tls/certs/ca-bundle.crt
 else
     mkdir -p /usr/local/share/ca-certificates /etc/ssl/certs
-    cp "$ca" /usr/local/share/ca-certificates/claude-bottle.crt
+    cp $ca /usr/local/share/ca-certificates/claude-bottle.crt
     if [ -f /etc/debian_version ] && [ -s "$bundle" ] && command -v openssl >/dev/null; then
         # What update-ca-certificates does for one anchor more, without its second of hashing all the others again.
         ln -sf /usr/local/share/ca-certificates/claude-bottle.crt /etc/ssl/certs/claude-bottle.pem
-        ln -sf claude-bottle.pem "/etc/ssl/certs/$(openssl x509 -in "$ca" -noout -subject_hash).0"
-        cat "$ca" >>"$bundle"
+        ln -sf claude-bottle.pem "/etc/ssl/certs/$(openssl x509 -in $ca -noout -subject_hash).0"
+        cat $ca >>"$bundle"
     elif command -v update-ca-certificates >/dev/null; then
         update-ca-certificates >/dev/null
     fi
 fi
-if [ -s "$bundle" ]; then cp "$bundle" $folder/ca-bundle.crt; else cp "$ca" $folder/ca-bundle.crt; fi
+if [ -s "$bundle" ]; then cp "$bundle" $folder/ca-bundle.crt; else cp $ca $folder/ca-bundle.crt; fi
 chmod 444 $folder/ca-bundle.crt
 
 # A JVM trusts its own store alone: a copy of it with our CA.
@@ -33,7 +39,7 @@ if [ -n "$java" ]; then
         if [ -f "$store" ] && [ -x "$home/bin/keytool" ]; then
             cp -L "$store" $folder/cacerts
             chmod 644 $folder/cacerts
-            "$home/bin/keytool" -importcert -noprompt -trustcacerts -alias claude-bottle -file "$ca" \
+            "$home/bin/keytool" -importcert -noprompt -trustcacerts -alias claude-bottle -file $ca \
                 -keystore $folder/cacerts -storepass changeit >/dev/null 2>&1
             echo jvm
             break
