@@ -19,7 +19,7 @@ interop:
 conformance:
 	@scripts/conformance
 
-# Static `bottle` and `egress-proxy` in target/dist.
+# Static `bottle`, `egress-proxy` and `supervise` in target/dist.
 build:
 	@scripts/build
 

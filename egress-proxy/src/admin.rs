@@ -1,5 +1,6 @@
 //! The operator's listener: `/healthz` (the process serves), `/readyz` (it may be used: the log is writable and the
-//! inspector has proved itself), `/metrics`, `/records` (live). Never on a network of the agent's.
+//! inspector has proved itself), `/allowlist` (the table in force), `/metrics`, `/records` (live). Never on a network of the
+//! agent's.
 
 mod answer;
 
@@ -68,9 +69,10 @@ fn answer(proxy: &Proxy, request: &Request<Incoming>) -> Response<Answer> {
             None => text(StatusCode::OK, "ready\n"),
             Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
         },
+        "/allowlist" => typed("application/json", Answer::whole(proxy.policy.table().routes.to_json().to_string())),
         "/metrics" => typed("text/plain; version=0.0.4; charset=utf-8", Answer::whole(metrics(proxy))),
         "/records" => typed("text/event-stream", Answer::live(proxy.journal.subscribe())),
-        _ => text(StatusCode::NOT_FOUND, "only /healthz, /readyz, /metrics and /records are here\n"),
+        _ => text(StatusCode::NOT_FOUND, "only /healthz, /readyz, /allowlist, /metrics and /records are here\n"),
     }
 }
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::timings::Timings;
-use crate::commands::{self, Field};
+use crate::commands::{self, Field, Proposed};
 use crate::exit::Exit;
 use crate::name::AgentName;
 use crate::printer::Printer;
@@ -38,6 +38,8 @@ pub(crate) enum Verb {
     Info(InfoArgs),
     /// Explain which route and rule would decide a request, offline
     Check(CheckArgs),
+    /// Show the bottles that run and what their agents ask for, and decide it
+    Dashboard(DashboardArgs),
     /// Print what the proxy of a running bottle recorded
     Logs(LogsArgs),
     /// Remove what killed bottles left behind
@@ -184,6 +186,30 @@ pub(crate) struct CheckArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Show the bottles that run and what their agents ask for, and decide it
+///
+/// An agent of a bottle with `supervise: true` may ask for a host that no route names. It gets what you approve, over HTTPS
+/// and without a credential, until its bottle ends. Decisions are kept in ~/.claude-bottle/audit.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("decision").args(["approve", "reject"]))]
+pub(crate) struct DashboardArgs {
+    /// Print once and exit
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Print JSON, once
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Approve this proposal and exit
+    #[arg(long, value_name = "IDENTITY/NUMBER", conflicts_with_all = ["once", "json"])]
+    pub(crate) approve: Option<Proposed>,
+    /// Reject this proposal and exit
+    #[arg(long, value_name = "IDENTITY/NUMBER", conflicts_with_all = ["once", "json"])]
+    pub(crate) reject: Option<Proposed>,
+    /// What the agent is told with the decision
+    #[arg(long, value_name = "TEXT", requires = "decision")]
+    pub(crate) because: Option<String>,
 }
 
 /// Print what the proxy of a running bottle recorded

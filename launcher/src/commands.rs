@@ -3,6 +3,7 @@
 mod check;
 mod cleanup;
 mod completions;
+mod dashboard;
 mod doctor;
 mod edit;
 mod info;
@@ -16,6 +17,7 @@ mod session;
 mod start;
 
 pub(crate) use self::check::Field;
+pub(crate) use self::dashboard::Proposed;
 
 use std::future::Future;
 use std::io;
@@ -36,6 +38,7 @@ pub(crate) fn run(verb: Verb, printer: Printer) -> Result<Exit, Failure> {
         Verb::Check(args) => check::run(&args, &Host::current()?, printer),
         Verb::Cleanup(args) => cleanup::run(&args, &Host::current()?, printer),
         Verb::Completions(args) => Ok(completions::run(&args, printer)),
+        Verb::Dashboard(args) => dashboard::run(args, &Host::current()?, printer),
         Verb::Doctor(args) => doctor::run(&args, &Host::current()?, printer),
         Verb::Edit(args) => edit::run(&args, &Host::current()?, printer),
         Verb::Info(args) => info::run(&args, &Host::current()?, printer),

@@ -43,7 +43,7 @@ impl Home {
         self.0.join("state")
     }
 
-    /// Where the supervise sidecar of one bottle leaves its proposals.
+    /// Where the proposals of one bottle wait for the operator.
     pub fn queue(&self, identity: &Identity) -> PathBuf {
         self.0.join("queue").join(identity.as_str())
     }

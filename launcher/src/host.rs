@@ -102,6 +102,7 @@ impl Host {
             agent: image(IMAGE),
             egress_proxy: image(EGRESS_PROXY_IMAGE),
             git_gate: image(GIT_GATE_IMAGE),
+            supervise: image(SUPERVISE_IMAGE),
             pipelock: image(PIPELOCK_IMAGE),
             pipelock_bin: self.variable(PIPELOCK_BIN).map(|path| self.folder.join(path)),
         }
@@ -139,6 +140,7 @@ pub const DRY_RUN: &str = "CLAUDE_BOTTLE_DRY_RUN";
 pub const IMAGE: &str = "CLAUDE_BOTTLE_IMAGE";
 pub const EGRESS_PROXY_IMAGE: &str = "CLAUDE_BOTTLE_EGRESS_PROXY_IMAGE";
 pub const GIT_GATE_IMAGE: &str = "CLAUDE_BOTTLE_GIT_GATE_IMAGE";
+pub const SUPERVISE_IMAGE: &str = "CLAUDE_BOTTLE_SUPERVISE_IMAGE";
 pub const PIPELOCK_IMAGE: &str = "CLAUDE_BOTTLE_PIPELOCK_IMAGE";
 /// A static Linux binary from which the sidecar's image is made; no registry is asked.
 pub const PIPELOCK_BIN: &str = "CLAUDE_BOTTLE_PIPELOCK_BIN";

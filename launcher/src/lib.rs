@@ -21,5 +21,6 @@ pub mod resolve;
 pub mod secret;
 pub mod spec;
 pub mod state;
+pub mod supervise;
 
 pub use cli::main;

@@ -7,11 +7,13 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use shared::routes::Routes;
+use shared::supervise::Proposal;
 
 use crate::name::{AgentName, BottleName, SkillName, Variable};
 use crate::secret::Secret;
 use crate::spec::{Control, Dlp, Workdir};
 use crate::state::Identity;
+use crate::supervise::grants;
 
 /// One bottle, ready to be launched.
 pub struct Plan {
@@ -26,6 +28,8 @@ pub struct Plan {
     pub skills: Vec<Skill>,
     pub git: Vec<GitRemote>,
     pub supervise: Supervise,
+    /// What the operator approved in an earlier life of this bottle, on top of `egress.routes`.
+    pub granted: Vec<Proposal>,
     pub dlp: Dlp,
     pub images: Images,
     pub command: AgentCommand,
@@ -42,7 +46,7 @@ pub struct Paths {
     pub home: PathBuf,
     /// `~/.claude-bottle/state/IDENTITY`
     pub state: PathBuf,
-    /// `~/.claude-bottle/queue/IDENTITY`: the only one that is mounted anywhere (into the supervise sidecar).
+    /// `~/.claude-bottle/queue/IDENTITY`: proposals that wait for the operator.
     pub queue: PathBuf,
     /// `~/.claude-bottle/audit`
     pub audit: PathBuf,
@@ -138,6 +142,8 @@ pub struct Images {
     pub egress_proxy: Option<String>,
     /// `CLAUDE_BOTTLE_GIT_GATE_IMAGE`
     pub git_gate: Option<String>,
+    /// `CLAUDE_BOTTLE_SUPERVISE_IMAGE`
+    pub supervise: Option<String>,
     /// `CLAUDE_BOTTLE_PIPELOCK_IMAGE`
     pub pipelock: Option<String>,
     /// `CLAUDE_BOTTLE_PIPELOCK_BIN`: wins over the image; no registry is asked.
@@ -165,6 +171,13 @@ pub enum Session {
     /// `bottle resume`
     Continue,
     New,
+}
+
+impl Plan {
+    /// The table that the proxy enforces: the manifest's, and what the operator approved.
+    pub fn table(&self) -> Routes {
+        grants::table(&self.egress.routes, &self.granted)
+    }
 }
 
 impl Egress {

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::plan::Plan;
+use crate::plan::{Plan, Supervise};
 use crate::spec::Dlp;
 
 /// `Display` is the whole text, with a line feed at the end of each line.
@@ -37,6 +37,7 @@ impl Preflight<'_> {
             None => route.host.to_string(),
         };
         let mut lines: Vec<String> = self.0.egress.routes.iter().map(line).collect();
+        lines.extend(self.0.granted.iter().map(|proposal| format!("{proposal} [approved earlier]")));
         if lines.is_empty() {
             lines.push(NOTHING.to_owned());
         }
@@ -45,6 +46,9 @@ impl Preflight<'_> {
             Dlp::Builtin => lines.push("dlp: builtin (the built-in scan alone, without pipelock)".to_owned()),
             Dlp::Off => lines.push("dlp: off (nothing looks at what leaves)".to_owned()),
             Dlp::Pipelock => lines.push("dlp: pipelock (without the built-in scan)".to_owned()),
+        }
+        if self.0.supervise == Supervise::On {
+            lines.push("supervise: on (the agent may ask for more; `bottle dashboard` shows what it asks)".to_owned());
         }
         lines
     }

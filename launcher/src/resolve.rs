@@ -54,6 +54,7 @@ pub fn resolve(spec: &Spec, agent: &Agent, bottle: &Bottle, host: &Host, identit
         skills,
         git,
         supervise: bottle.supervise.unwrap_or(Supervise::Off),
+        granted: vec![],
         dlp,
         images: images(bottle, host),
         command,

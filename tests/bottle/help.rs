@@ -7,7 +7,9 @@ use crate::context::Context;
 fn every_help_text_is_as_recorded() {
     let context = Context::new();
     let mut all = context.run(&["--help"]);
-    for verb in ["start", "resume", "list", "info", "check", "cleanup", "init", "edit", "schema", "completions"] {
+    for verb in
+        ["start", "resume", "list", "info", "check", "dashboard", "cleanup", "init", "edit", "schema", "completions"]
+    {
         all.push_str(&format!("\n===== bottle {verb} --help\n{}", context.run(&[verb, "--help"])));
     }
     assert_outcome!(all);

@@ -3,6 +3,7 @@
 
 mod check;
 mod context;
+mod dashboard;
 mod docs;
 mod doctor;
 mod examples;

@@ -8,6 +8,7 @@ mod git;
 mod go;
 mod grpc;
 mod java;
+mod mcp;
 mod node;
 mod packages;
 mod python;

@@ -218,6 +218,13 @@ impl Bottle {
         self.end().await
     }
 
+    /// Ends the agent's shell, waits for `bottle` and keeps its home, for a verb that comes after.
+    pub(crate) async fn exit_keeping_home(mut self, code: u8) -> (Ended, TempDir) {
+        let mut stdin = self.stdin.take().expect("the shell is open");
+        stdin.write_all(format!("exit {code}\n").as_bytes()).await.expect("the shell reads");
+        self.end_keeping_home().await
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let id = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).expect("a child that runs");
         kill_process(id, signal).expect("a child of ours");
@@ -310,6 +317,7 @@ fn program(path: &Path, home: &Path) -> Command {
         "CLAUDE_BOTTLE_EGRESS_PROXY_IMAGE",
         "CLAUDE_BOTTLE_PIPELOCK_BIN",
         "CLAUDE_BOTTLE_PIPELOCK_IMAGE",
+        "CLAUDE_BOTTLE_SUPERVISE_IMAGE",
     ] {
         if let Some(value) = std::env::var_os(kept) {
             command.env(kept, value);

@@ -15,5 +15,6 @@ mod lifecycle;
 mod pipelock;
 mod secrets;
 mod selftest;
+mod supervise;
 mod terminal;
 mod trust;

@@ -11,6 +11,7 @@ pub mod pipelock;
 pub mod pki;
 pub mod programs;
 pub mod proxy;
+pub mod supervise;
 pub mod tap;
 pub mod wire;
 

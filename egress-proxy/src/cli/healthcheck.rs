@@ -35,8 +35,8 @@ pub fn run(args: &HealthcheckArgs) -> anyhow::Result<u8> {
     runtime.block_on(async {
         let deadline = Instant::now() + wait;
         loop {
-            match ask(args.admin).await {
-                Ok(()) => return Ok(0),
+            match ask(args.admin, "/readyz").await {
+                Ok(_ready) => return Ok(0),
                 Err(error) if Instant::now() >= deadline => {
                     return Err(error.context(format!("the proxy at {} is not ready", args.admin)));
                 }
@@ -46,14 +46,15 @@ pub fn run(args: &HealthcheckArgs) -> anyhow::Result<u8> {
     })
 }
 
-async fn ask(admin: SocketAddr) -> anyhow::Result<()> {
+/// What the admin listener of a running proxy answers.
+pub(super) async fn ask(admin: SocketAddr, path: &str) -> anyhow::Result<Bytes> {
     let stream = dial::configured(&admin.ip().to_string(), admin.port(), Duration::from_secs(2)).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let request = Request::get("/readyz").header("host", admin.to_string()).body(Empty::<Bytes>::new())?;
+    let request = Request::get(path).header("host", admin.to_string()).body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
     let status = response.status();
     let text = response.into_body().collect().await?.to_bytes();
     anyhow::ensure!(status.is_success(), "{}", String::from_utf8_lossy(&text).trim());
-    Ok(())
+    Ok(text)
 }

@@ -12,6 +12,7 @@ mod launch;
 mod names;
 mod networks;
 mod sidecars;
+mod supervise;
 mod teardown;
 mod terminal;
 mod transcript;
@@ -108,6 +109,8 @@ pub enum DockerError {
     Engine(#[from] EngineError),
     #[error("no `egress-proxy` binary at `{0}`")]
     NoProxyBinary(PathBuf),
+    #[error("no `supervise` binary at `{0}`")]
+    NoSuperviseBinary(PathBuf),
     #[error("cannot read `{path}`")]
     ReadBinary { path: PathBuf, source: std::io::Error },
     #[error("`{0}` is no static Linux binary, so it cannot run in an empty image")]
@@ -132,8 +135,10 @@ pub enum DockerError {
     Collect(#[from] crate::provision::ProvisionError),
     #[error("cannot keep the agent's session in `{path}`")]
     Transcript { path: PathBuf, source: std::io::Error },
-    #[error("the docker backend has no `{0}` sidecar")]
-    NoSuchSidecar(&'static str),
+    #[error("`{container}` did not take the new routes{}", quoted(.words))]
+    NotEnforced { container: String, words: String },
+    #[error("cannot speak with `{container}`")]
+    Unheard { container: String, source: std::io::Error },
 }
 
 impl Explain for DockerError {
@@ -143,6 +148,11 @@ impl Explain for DockerError {
             Self::NoProxyBinary(_) => &[
                 "`make build` puts a static `egress-proxy` beside `bottle`; keep the two together",
                 "or name an image that has one: `CLAUDE_BOTTLE_EGRESS_PROXY_IMAGE`",
+            ],
+            Self::NoSuperviseBinary(_) => &[
+                "`make build` puts a static `supervise` beside `bottle`; keep the programs together",
+                "or name an image that has one: `CLAUDE_BOTTLE_SUPERVISE_IMAGE`",
+                "or take `supervise` out of the bottle's manifest",
             ],
             Self::NotStatic(_) => &["`make build` makes static binaries; `file BINARY` says what one is"],
             Self::RootImage(_) => &["end its Dockerfile with `USER NAME`, a user without rights"],
@@ -158,7 +168,6 @@ impl Explain for DockerError {
                 "`CLAUDE_BOTTLE_GIT_GATE_IMAGE` names an image to build it on: bash, flock, git, ssh and tar are all it needs",
             ],
             Self::NotReady { .. } => &["the records and messages of a proxy that stays up: `bottle logs IDENTITY`"],
-            Self::NoSuchSidecar(_) => &["take `supervise` out of the bottle's manifest"],
             _ => &[],
         };
         hints.iter().map(|&hint| hint.to_owned()).collect()

@@ -6,10 +6,11 @@ use crate::diagnostics::Failure;
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::manifest::Manifests;
-use crate::plan::{AgentProgram, Session};
+use crate::plan::{AgentProgram, Session, Supervise};
 use crate::printer::Printer;
 use crate::resolve::resolve;
 use crate::state::{Kept, StateError, States};
+use crate::supervise::grants;
 
 pub(super) fn run(args: &ResumeArgs, host: Host, printer: Printer) -> Result<Exit, Failure> {
     let printer = args.timings.told_by(printer);
@@ -28,6 +29,9 @@ pub(super) fn run(args: &ResumeArgs, host: Host, printer: Printer) -> Result<Exi
     let mut plan = resolve(&spec, &agent, &bottle, &host, identity)?;
     if let AgentProgram::ClaudeCode { session, .. } = &mut plan.command.program {
         *session = Session::Continue;
+    }
+    if plan.supervise == Supervise::On {
+        plan.granted = grants::load(&plan.paths.state)?;
     }
     let consent = if yes { Consent::Given } else { Consent::Ask };
     session::run(Launch { spec, plan, consent, kept: Kept::Yes, past: Past::Resumed }, &host, printer)

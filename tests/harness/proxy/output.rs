@@ -22,7 +22,8 @@ pub struct Lines {
 }
 
 impl Lines {
-    pub(super) fn of(stream: impl AsyncRead + Unpin + Send + 'static) -> Self {
+    /// Reads on from now.
+    pub fn of(stream: impl AsyncRead + Unpin + Send + 'static) -> Self {
         let (found, json) = mpsc::unbounded_channel();
         let text = Arc::new(Mutex::new(String::new()));
         let (kept, gate) = (Arc::clone(&text), Arc::new(Gate::new(())));

@@ -21,6 +21,14 @@ pub(super) async fn findings(named: &Images) -> Vec<Finding> {
     };
     findings.push(supply("egress-proxy", images::find_proxy(&engine, named).await));
     findings.push(supply("pipelock", images::find_pipelock(&engine, named).await));
+    findings.push(match images::find_supervise(&engine, named).await {
+        Err(error) => Finding::note(
+            "supervise",
+            format!("{error}: bottles with `supervise: true` do not start"),
+            "`make build` puts it beside `bottle`; `CLAUDE_BOTTLE_SUPERVISE_IMAGE` names an image that has it",
+        ),
+        found => supply("supervise", found),
+    });
     findings.push(match &named.agent {
         Some(image) => supply("agent image", images::found(&engine, image).await),
         None => Finding::good("agent image", "ours, built at the first start, or named by a bottle"),

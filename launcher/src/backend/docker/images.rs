@@ -13,7 +13,7 @@ use super::engine::{Engine, EngineError};
 use super::names::Role;
 use crate::archive::{Archive, Facts, Owner};
 use crate::pipelock;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, Supervise};
 use crate::printer::Printer;
 use crate::provision::ProvisionError;
 
@@ -23,6 +23,7 @@ pub(super) struct Images {
     pub(super) egress_proxy: String,
     pub(super) git_gate: Option<String>,
     pub(super) pipelock: Option<String>,
+    pub(super) supervise: Option<String>,
 }
 
 pub(super) struct AgentImage {
@@ -40,14 +41,24 @@ pub(super) async fn ensure(engine: &Engine, plan: &Plan, printer: Printer) -> Re
         let git_gate = if plan.git.is_empty() { None } else { Some(workshop.git_gate(plan, &egress_proxy).await?) };
         Ok((egress_proxy, git_gate))
     };
-    let (agent, (egress_proxy, git_gate), pipelock) = tokio::try_join!(workshop.agent(plan), proxy, pipelock)?;
-    Ok(Images { agent, egress_proxy, git_gate, pipelock })
+    let supervise = async {
+        match plan.supervise {
+            Supervise::On => workshop.supervise(plan).await.map(Some),
+            Supervise::Off => Ok(None),
+        }
+    };
+    let (agent, (egress_proxy, git_gate), pipelock, supervise) =
+        tokio::try_join!(workshop.agent(plan), proxy, pipelock, supervise)?;
+    Ok(Images { agent, egress_proxy, git_gate, pipelock, supervise })
 }
 
 /// What can be known about the images before anything is built or pulled.
 pub(super) async fn probe(engine: &Engine, plan: &Plan) -> Result<(), DockerError> {
     if plan.images.egress_proxy.is_none() {
         static_binary(&proxy_binary()?)?;
+    }
+    if plan.supervise == Supervise::On && plan.images.supervise.is_none() {
+        static_binary(&supervise_binary()?)?;
     }
     if let Some(binary) = plan.images.pipelock_bin.as_deref().filter(|_| plan.dlp.asks_pipelock()) {
         static_binary(binary)?;
@@ -76,6 +87,19 @@ pub(super) async fn find_proxy(engine: &Engine, images: &plan::Images) -> Result
         Some(image) => found(engine, image).await,
         None => {
             let path = proxy_binary()?;
+            static_binary(&path)?;
+            Ok(Supply::Binary(path))
+        }
+    }
+}
+
+/// # Errors
+/// supervise's image cannot be had.
+pub(super) async fn find_supervise(engine: &Engine, images: &plan::Images) -> Result<Supply, DockerError> {
+    match &images.supervise {
+        Some(image) => found(engine, image).await,
+        None => {
+            let path = supervise_binary()?;
             static_binary(&path)?;
             Ok(Supply::Binary(path))
         }
@@ -157,6 +181,16 @@ impl Workshop<'_> {
         })
     }
 
+    async fn supervise(&self, plan: &Plan) -> Result<String, DockerError> {
+        match &plan.images.supervise {
+            Some(image) => Ok(self.found_or_pulled(image).await?),
+            None => {
+                let binary = File::program("supervise", static_binary(&supervise_binary()?)?);
+                self.built(Role::Supervise, SUPERVISE_DOCKERFILE, vec![binary]).await
+            }
+        }
+    }
+
     async fn found_or_pulled(&self, image: &str) -> Result<String, EngineError> {
         if self.engine.image(image).await?.is_none() {
             self.printer.step(&format!("pulling {image}"));
@@ -232,11 +266,19 @@ fn archive(files: &[File]) -> Result<Vec<u8>, ProvisionError> {
     archive.finish().map_err(ProvisionError::Pack)
 }
 
-/// The proxy's binary lives beside this program.
 fn proxy_binary() -> Result<PathBuf, DockerError> {
+    beside_us("egress-proxy").map_err(DockerError::NoProxyBinary)
+}
+
+fn supervise_binary() -> Result<PathBuf, DockerError> {
+    beside_us("supervise").map_err(DockerError::NoSuperviseBinary)
+}
+
+/// The sidecars' binaries live beside this program; where one would be, when it is not.
+fn beside_us(program: &str) -> Result<PathBuf, PathBuf> {
     let own = env::current_exe().and_then(std::fs::canonicalize).unwrap_or_default();
-    let path = own.with_file_name("egress-proxy");
-    if path.is_file() { Ok(path) } else { Err(DockerError::NoProxyBinary(path)) }
+    let path = own.with_file_name(program);
+    if path.is_file() { Ok(path) } else { Err(path) }
 }
 
 fn static_binary(path: &Path) -> Result<Vec<u8>, DockerError> {
@@ -256,6 +298,7 @@ const AGENT_DOCKERFILE: &str = include_str!("../../../../images/agent/Dockerfile
 const PROXY_DOCKERFILE: &str = include_str!("../../../../images/egress-proxy/Dockerfile");
 const GIT_GATE_DOCKERFILE: &str = include_str!("../../../../images/git-gate/Dockerfile");
 const PIPELOCK_DOCKERFILE: &str = include_str!("../../../../images/pipelock/Dockerfile");
+const SUPERVISE_DOCKERFILE: &str = include_str!("../../../../images/supervise/Dockerfile");
 
 const GIT_GATE_FILES: [(&str, u32, &str); 6] = [
     ("access", 0o555, include_str!("../../../../images/git-gate/access")),

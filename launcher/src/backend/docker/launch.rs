@@ -7,7 +7,7 @@ use std::time::Instant;
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
 
-use shared::contract::{GIT_GATE_ALIAS, PROXY_ALIAS};
+use shared::contract::{GIT_GATE_ALIAS, PROXY_ALIAS, SUPERVISE_ALIAS};
 use shared::issuer::CertificateAuthority;
 
 use super::agent::{self, Agent};
@@ -16,6 +16,7 @@ use super::engine::containers::ContainerInput;
 use super::engine::facts::EngineFacts;
 use super::git_gate::{self, GitGate};
 use super::names::Role;
+use super::supervise::{self, Supervisor};
 use super::teardown::{Created, Thing};
 use super::{DockerError, images, networks, sidecars};
 use crate::backend::{AgentExit, BackendError, Bottle, Said};
@@ -29,20 +30,18 @@ pub struct DockerBottle {
     agent: Agent,
     created: Created,
     printer: Printer,
-    _inputs: Inputs,
+    inputs: Inputs,
 }
 
 /// Held open: the proxy is told of rotated credentials here, and a gate without input would end.
 struct Inputs {
-    _proxy: ContainerInput,
+    proxy: ContainerInput,
+    supervisor: Option<Supervisor>,
     _git_gate: Option<GitGate>,
 }
 
 /// Whether `plan` can be launched at all; creates nothing.
 pub(super) async fn probe(engine: &Engine, plan: &Plan) -> Result<(), DockerError> {
-    if plan.supervise == Supervise::On {
-        return Err(DockerError::NoSuchSidecar("supervise"));
-    }
     images::probe(engine, plan).await
 }
 
@@ -54,7 +53,7 @@ pub(super) async fn launch(
 ) -> Result<DockerBottle, BackendError> {
     let mut created = Created::default();
     match bring_up(&engine, &plan, &mut created, stop, printer).await {
-        Ok((agent, inputs)) => Ok(DockerBottle { engine, plan, agent, created, printer, _inputs: inputs }),
+        Ok((agent, inputs)) => Ok(DockerBottle { engine, plan, agent, created, printer, inputs }),
         Err(error) => {
             if let Err(left) = created.remove(&engine).await {
                 printer.complain(&format!("warning: {left}; `bottle cleanup` removes what is left\n"));
@@ -107,15 +106,25 @@ async fn bring_up(
             None => Ok(None),
         }
     };
+    let supervisor = async {
+        match &images.supervise {
+            Some(image) => {
+                let started = supervise::start(engine, plan, image, &networks.agent);
+                printer.timed("supervise: start", started).await.map(Some)
+            }
+            None => Ok(None),
+        }
+    };
     let agent = printer.timed("agent: start", agent::start(engine, plan, &images.agent, &networks, sandbox));
     // All are waited for, whatever fails: a request that is still under way would outlive the teardown.
-    let (proxy, pipelock, git_gate, agent) = tokio::join!(proxy, pipelock, git_gate, agent);
+    let (proxy, pipelock, git_gate, supervisor, agent) = tokio::join!(proxy, pipelock, git_gate, supervisor, agent);
     let proxy = proxy.map_err(DockerError::from)?;
     pipelock.and(agent).map_err(DockerError::from)?;
-    let git_gate = git_gate?;
+    let (git_gate, supervisor) = (git_gate?, supervisor.map_err(DockerError::from)?);
     go_on(stop)?;
     let mut neighbours = vec![(PROXY_ALIAS, proxy.address)];
     neighbours.extend(git_gate.as_ref().map(|gate| (GIT_GATE_ALIAS, gate.address)));
+    neighbours.extend(supervisor.as_ref().map(|supervisor| (SUPERVISE_ALIAS, supervisor.address)));
 
     let ready = unless_stopped(stop, sidecars_ready(engine, plan, proxy.address, &authority, printer));
     let agent = agent::provision(engine, plan, &images.agent, &neighbours, &authority, printer);
@@ -124,7 +133,7 @@ async fn bring_up(
     let agent = agent?;
     printer.step(&format!("CA fingerprint (SHA-256): {}", authority.fingerprint()));
     printer.step(&format!("{} is up after {:.1} s", plan.identity, began.elapsed().as_secs_f32()));
-    Ok((agent, Inputs { _proxy: proxy.input, _git_gate: git_gate }))
+    Ok((agent, Inputs { proxy: proxy.input, supervisor, _git_gate: git_gate }))
 }
 
 async fn sidecars_ready(
@@ -144,11 +153,25 @@ async fn sidecars_ready(
             false => printer.timed("git-gate: ready", git_gate::ready(engine, plan)).await,
         }
     };
-    let ready = async { tokio::try_join!(guarded, git_gate).map(drop) };
+    let supervisor = async {
+        match plan.supervise {
+            Supervise::On => printer.timed("supervise: ready", supervise::ready(engine, plan)).await,
+            Supervise::Off => Ok(()),
+        }
+    };
+    let ready = async { tokio::try_join!(guarded, git_gate, supervisor).map(drop) };
     tokio::select! {
         biased;
         ready = ready => ready,
         death = sidecars::died(engine, plan) => Err(death),
+    }
+}
+
+/// Serves the operator's desk, where the bottle has one. Returns only when it fails.
+async fn supervised(engine: &Engine, plan: &Plan, inputs: &mut Inputs) -> DockerError {
+    match &mut inputs.supervisor {
+        Some(supervisor) => supervise::serve(engine, plan, supervisor, &mut inputs.proxy).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -179,6 +202,7 @@ impl Bottle for DockerBottle {
         let code = tokio::select! {
             code = self.agent.attach(&self.engine, &self.plan, self.printer) => code?,
             death = sidecars::died(&self.engine, &self.plan) => return Err(death.into()),
+            error = supervised(&self.engine, &self.plan, &mut self.inputs) => return Err(error.into()),
             () = stop.cancelled() => return Err(BackendError::Interrupted),
         };
         Ok(AgentExit(u8::try_from(code).unwrap_or(u8::MAX)))

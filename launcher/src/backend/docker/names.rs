@@ -4,7 +4,7 @@ use std::path::Path;
 
 use shared::contract::{
     GIT_GATE_ALIAS, LABEL_AGENT, LABEL_BOTTLE, LABEL_IDENTITY, LABEL_ROLE, LABEL_VERSION, PIPELOCK_ALIAS, PROXY_ALIAS,
-    RESOURCE_PREFIX,
+    RESOURCE_PREFIX, SUPERVISE_ALIAS,
 };
 
 use super::engine::Labels;
@@ -18,6 +18,7 @@ pub(super) enum Role {
     EgressProxy,
     GitGate,
     Pipelock,
+    Supervise,
     AgentNetwork,
     InspectionNetwork,
     EgressNetwork,
@@ -30,6 +31,7 @@ impl Role {
             Self::EgressProxy => PROXY_ALIAS,
             Self::GitGate => GIT_GATE_ALIAS,
             Self::Pipelock => PIPELOCK_ALIAS,
+            Self::Supervise => SUPERVISE_ALIAS,
             Self::AgentNetwork => "net",
             Self::InspectionNetwork => "inspect",
             Self::EgressNetwork => "egress",

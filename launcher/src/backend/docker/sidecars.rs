@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use futures_util::future::select_all;
 use shared::contract::{
     ADMIN_PORT, INNER_FACE_PORT, PIPELOCK_ALIAS, PIPELOCK_PORT, PROXY_ALIAS, PROXY_PORT, stdin_line,
 };
 use shared::issuer::CertificateAuthority;
+use shared::routes::Routes;
+use tokio::time::sleep;
 
 use super::DockerError;
 use super::engine::containers::{
@@ -20,7 +23,7 @@ use super::names::Role;
 use super::networks::{Network, Networks};
 use crate::canary::Canary;
 use crate::pipelock;
-use crate::plan::Plan;
+use crate::plan::{Plan, Supervise};
 
 /// A proxy that runs; it may still be getting ready.
 pub(super) struct Proxy {
@@ -104,6 +107,30 @@ pub(super) async fn guards(
     }
 }
 
+/// Gives a running proxy another table, and returns when it is in force.
+pub(super) async fn enforce(
+    engine: &Engine,
+    plan: &Plan,
+    proxy: &mut ContainerInput,
+    table: &Routes,
+) -> Result<(), DockerError> {
+    let table = table.to_json();
+    proxy.write(stdin_line(Some(table.clone()), None, &BTreeMap::new(), None).as_bytes()).await?;
+    let container = Role::EgressProxy.name(&plan.identity);
+    let mut words = String::new();
+    for _ in 0..TABLE_LOOKS {
+        let command = [PROGRAM, "routes", "live"].map(str::to_owned).to_vec();
+        let live =
+            engine.run(ExecSpec { container: &container, command, user: None, env: vec![], workdir: None }).await?;
+        if serde_json::from_str::<serde_json::Value>(&live.stdout).is_ok_and(|live| live == table) {
+            return Ok(());
+        }
+        words = live.stderr;
+        sleep(TABLE_PAUSE).await;
+    }
+    Err(DockerError::NotEnforced { container, words })
+}
+
 /// Returns when a sidecar has ended, which it must not while the bottle lives.
 pub(super) async fn died(engine: &Engine, plan: &Plan) -> DockerError {
     let watches = roles(plan).into_iter().map(|role| Box::pin(obituary(engine, role.name(&plan.identity))));
@@ -112,7 +139,11 @@ pub(super) async fn died(engine: &Engine, plan: &Plan) -> DockerError {
 
 /// The sidecars of one bottle.
 pub(super) fn roles(plan: &Plan) -> Vec<Role> {
-    let optional = [(Role::Pipelock, plan.dlp.asks_pipelock()), (Role::GitGate, !plan.git.is_empty())];
+    let optional = [
+        (Role::Pipelock, plan.dlp.asks_pipelock()),
+        (Role::GitGate, !plan.git.is_empty()),
+        (Role::Supervise, plan.supervise == Supervise::On),
+    ];
     let wanted = optional.into_iter().filter_map(|(role, is_wanted)| is_wanted.then_some(role));
     [Role::EgressProxy].into_iter().chain(wanted).collect()
 }
@@ -155,7 +186,7 @@ fn document(plan: &Plan, authority: &CertificateAuthority) -> String {
     let secrets: BTreeMap<String, &str> = tokens.chain(stand_ins).collect();
     let key = authority.key_pem();
     let rules = plan.egress.scan_rules.as_deref();
-    stdin_line(Some(plan.egress.routes.to_json()), Some((authority.cert_pem(), &key)), &secrets, rules)
+    stdin_line(Some(plan.table().to_json()), Some((authority.cert_pem(), &key)), &secrets, rules)
 }
 
 pub(super) fn membership(network: &Network, alias: &str) -> Membership {
@@ -190,6 +221,10 @@ pub(super) const NOBODY_ID: u64 = 65532;
 
 const PROGRAM: &str = "/egress-proxy";
 const READY_SECONDS: &str = "20";
+
+/// How often a proxy that was given a table is asked for it: ten seconds in all, and the answers' own time.
+const TABLE_LOOKS: u32 = 100;
+const TABLE_PAUSE: Duration = Duration::from_millis(100);
 
 /// The inspection's budget for content is 256 MiB; the rest is connections.
 const PROXY_LIMITS: Limits = Limits { processes: 256, memory_bytes: 768 << 20 };

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 
 use bollard::body_full;
+use bollard::container::LogOutput;
 use bollard::errors::Error::{DockerContainerWaitError, RequestTimeoutError};
 use bollard::models::{
     ContainerCreateBody, EndpointSettings, HostConfig, NetworkConnectRequest, NetworkingConfig, ResourcesUlimits,
@@ -14,8 +15,9 @@ use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
     UploadToContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
-use futures_util::StreamExt;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use futures_util::{StreamExt, TryStreamExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio_util::io::StreamReader;
 
 use super::{Engine, EngineError, Labels, Make, is_missing, is_under_way};
 
@@ -105,6 +107,10 @@ pub(crate) struct ContainerInput {
 }
 
 impl ContainerInput {
+    pub(crate) fn writer(&mut self) -> &mut (dyn AsyncWrite + Send + Unpin) {
+        &mut self.writer
+    }
+
     pub(crate) async fn write(&mut self, text: &[u8]) -> Result<(), EngineError> {
         let failed = |source| EngineError::WriteInput { container: self.container.clone(), source };
         self.writer.write_all(text).await.map_err(failed)?;
@@ -138,6 +144,19 @@ impl Engine {
         let attached = self.docker.attach_container(container, Some(options)).await;
         let failed = |source| EngineError::AttachContainer { container: container.to_owned(), source };
         Ok(ContainerInput { container: container.to_owned(), writer: attached.map_err(failed)?.input })
+    }
+
+    /// Standard input and output of a container that was created with [`Input::Open`]; to be taken before it is started.
+    pub(crate) async fn conversation(
+        &self,
+        container: &str,
+    ) -> Result<(ContainerInput, impl AsyncRead + Unpin + Send + use<>), EngineError> {
+        let options = AttachContainerOptionsBuilder::default().stdin(true).stdout(true).stream(true).build();
+        let attached = self.docker.attach_container(container, Some(options)).await;
+        let attached =
+            attached.map_err(|source| EngineError::AttachContainer { container: container.to_owned(), source })?;
+        let said = attached.output.map_ok(LogOutput::into_bytes).map_err(std::io::Error::other);
+        Ok((ContainerInput { container: container.to_owned(), writer: attached.input }, StreamReader::new(said)))
     }
 
     pub(crate) async fn start_container(&self, container: &str) -> Result<(), EngineError> {

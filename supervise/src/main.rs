@@ -1,0 +1,7 @@
+//! The `supervise` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    supervise::main()
+}
