@@ -127,17 +127,17 @@ impl Setup {
             said: String::new(),
             identity: String::new(),
             child,
+            _leftovers: Leftovers::of(&self.home),
             home: self.home,
-            leftovers: Leftovers::default(),
         };
         bottle.identity = bottle.up().await;
-        bottle.leftovers.0.clone_from(&bottle.identity);
         assert_eq!(bottle.sh("echo here").await, "here");
         bottle
     }
 
     /// Runs `bottle start` to its end.
     pub(crate) async fn run(self, agent_arguments: &[&str]) -> Ended {
+        let _leftovers = Leftovers::of(&self.home);
         let mut command = self.command(agent_arguments).await;
         let output = within("the end of `bottle start`", command.stdin(Stdio::null()).output()).await;
         let output = output.expect("a built `bottle`: run `make build`");
@@ -158,17 +158,23 @@ pub(crate) struct Bottle {
     stdout: Lines<BufReader<ChildStdout>>,
     stderr: Lines<BufReader<ChildStderr>>,
     said: String,
-    leftovers: Leftovers,
+    _leftovers: Leftovers,
 }
 
-/// What a test that fails would leave on the engine, by its identity. An engine has addresses for a dozen bottles.
-#[derive(Default)]
+/// What a test that fails leaves on the engine, by the label of its home: looked at, for it may tell why, and removed, for an
+/// engine has addresses for a dozen bottles.
 struct Leftovers(String);
+
+impl Leftovers {
+    fn of(home: &TempDir) -> Self {
+        Self(format!("claude-bottle.home={}", home.path().display()))
+    }
+}
 
 impl Drop for Leftovers {
     fn drop(&mut self) {
-        if std::thread::panicking() && !self.0.is_empty() {
-            engine::remove_all_of(&self.0);
+        if std::thread::panicking() {
+            engine::examine_and_remove(&self.0);
         }
     }
 }

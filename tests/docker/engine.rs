@@ -36,14 +36,23 @@ pub(crate) async fn belongings(identity: &str) -> Vec<String> {
     containers.lines().chain(networks.lines()).map(str::to_owned).collect()
 }
 
-/// Removes whatever bears an identity, where no test can wait for it any more.
-pub(crate) fn remove_all_of(identity: &str) {
-    let script = format!(
-        "docker ps -aq --filter label=claude-bottle.identity={identity} | xargs -r docker rm -fv; \
-         docker network ls -q --filter label=claude-bottle.identity={identity} | xargs -r docker network rm"
-    );
-    let _ = std::process::Command::new("sh").args(["-c", &script]).output();
+/// Tells what each container that bears a label does and what it said last, and removes whatever bears it: for a test that has
+/// failed and can wait for nothing any more.
+pub(crate) fn examine_and_remove(label: &str) {
+    let said = std::process::Command::new("sh").args(["-c", EXAMINE, "examine", label]).output();
+    if let Ok(said) = said {
+        eprint!("{}", String::from_utf8_lossy(&said.stdout));
+    }
 }
+
+const EXAMINE: &str = r#"exec 2>&1
+for id in $(docker ps -aq --filter "label=$1"); do
+    docker inspect -f '--- {{.Name}}: {{.State.Status}}, code {{.State.ExitCode}}' "$id"
+    docker top "$id" -eo pid,ppid,etimes,args || docker top "$id"
+    docker logs --tail 25 "$id"
+done
+docker ps -aq --filter "label=$1" | xargs -r docker rm -fv >/dev/null
+docker network ls -q --filter "label=$1" | xargs -r docker network rm >/dev/null"#;
 
 /// The host's own address on the engine's default bridge: where containers that may get out find this machine.
 pub(crate) async fn host_address() -> String {
