@@ -48,7 +48,7 @@ fn guard(criterion: &mut Criterion) {
 /// The scan of a head for secrets.
 fn scan_head(criterion: &mut Criterion) {
     let (scanner, request, none) = (Scanner::builtin(), Request::new(), Exemptions::default());
-    let host = request.authority.host.to_bare_string();
+    let host = request.authority.host.bare();
     criterion.bench_function("scan a head", |bencher| {
         bencher.iter(|| {
             scanner.head(&request.method, &host, request.target.as_str(), black_box(&request.fields), &none).unwrap();

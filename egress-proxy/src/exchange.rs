@@ -126,8 +126,9 @@ async fn exchange(
     own_fields::check(&head.headers).map_err(|own_fields::OwnField(name)| ExchangeError::OwnField(name))?;
 
     // Judge.
-    recording.note(|draft| draft.route = proxy.policy.table().routes.find(&authority.host).cloned());
-    let permit = proxy.policy.request(judged)?;
+    let permit = proxy.policy.request(judged).inspect_err(|_| {
+        recording.note(|draft| draft.route = proxy.policy.table().routes.find(&authority.host).cloned());
+    })?;
     // From here on a reload ends the exchange, wherever it is.
     let revocation = proxy.live.enter(judged);
     recording.note(|draft| {
@@ -239,7 +240,7 @@ fn scan_head(permit: &RequestPermit, head: &Parts, recording: &Recording) -> Res
     if permit.scan() == ScanMode::Off {
         return Ok(());
     }
-    let authority = permit.authority().host.to_bare_string();
+    let authority = permit.authority().host.bare();
     let target = target::path_and_query(&head.uri);
     let scanner = permit.scanner();
     let scan = |except: &_| scanner.head(&head.method, &authority, target.as_str(), &head.headers, except);

@@ -12,7 +12,7 @@ mod origin_content;
 mod pool;
 mod upstream;
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use http::{HeaderValue, Method, Request, Response, Uri, Version, header, uri};
 use hyper::body::Body;
@@ -62,7 +62,8 @@ pub struct NextHops {
 /// An answer whose head has come.
 pub struct Answer {
     pub response: Response<OriginContent>,
-    pub peer: SocketAddr,
+    /// The address that was dialled.
+    pub peer: Arc<str>,
     pub protocol: &'static str,
     /// Milliseconds to a new connection; `None` where a pooled one was used.
     pub connect_ms: Option<f64>,
@@ -116,7 +117,7 @@ impl NextHops {
             };
             let mut error = match sent {
                 Ok(response) => {
-                    let (peer, protocol) = (connection.peer, connection.sender.protocol());
+                    let (peer, protocol) = (connection.peer.clone(), connection.sender.protocol());
                     let lease = self.pools.lease(key, connection);
                     let response = response.map(|incoming| OriginContent::new(incoming, lease));
                     return Ok(Answer { response, peer, protocol, connect_ms });

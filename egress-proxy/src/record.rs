@@ -6,6 +6,7 @@ mod capture;
 mod feed;
 mod har;
 mod journal;
+mod line;
 mod log_file;
 pub mod pretty;
 pub mod proxy_error;
@@ -23,8 +24,8 @@ use std::{
 use http::{HeaderMap, Method, StatusCode, Version, uri::PathAndQuery};
 use shared::{
     authority::Authority,
-    record::{ExchangeRecord, FindingRecord, Outcome, SCHEMA_VERSION, Verdict},
-    routes::Scheme,
+    record::{ExchangeRecord, FindingRecord, Outcome, Record, SCHEMA_VERSION, Verdict},
+    routes::{Scheme, judge::Rule},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -51,11 +52,32 @@ impl Id {
     }
 }
 
-impl std::fmt::Display for Id {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+impl Id {
+    fn digits(self) -> Digits {
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[HEXADECIMAL[usize::from(byte >> 4)], HEXADECIMAL[usize::from(byte & 15)]]);
+        }
+        Digits(digits)
     }
 }
+
+impl std::fmt::Display for Id {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.digits().as_str())
+    }
+}
+
+/// An id in its 32 digits.
+struct Digits([u8; 32]);
+
+impl Digits {
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
 
 /// The record of one exchange while it lives. Shared by the parts of the exchange; the last one to go writes it.
 pub struct Recording {
@@ -80,9 +102,9 @@ pub struct Draft {
     pub target: Option<PathAndQuery>,
     pub client_protocol: &'static str,
     pub origin_protocol: Option<&'static str>,
-    pub next_hop: Option<std::net::SocketAddr>,
+    pub next_hop: Option<Arc<str>>,
     pub route: Option<Arc<shared::routes::Route>>,
-    pub rule: Option<shared::routes::judge::Rule>,
+    pub rule: Option<Rule>,
     pub credential: Option<String>,
     /// Route, scan and inspection let it go.
     pub allowed: bool,
@@ -199,24 +221,24 @@ impl Drop for Recording {
     fn drop(&mut self) {
         let Some(room) = self.room.take() else { return };
         let draft = self.draft.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let id = self.id.to_string();
+        let (id, tunnel) = (self.id.digits(), draft.tunnel.map(Id::digits));
         // A path in which something was found is as sensitive as the finding.
         let clean = draft.outcome != Outcome::Blocked && !draft.alarm && draft.findings.is_empty();
-        let record = ExchangeRecord {
+        let record = Record::Exchange(ExchangeRecord {
             schema: SCHEMA_VERSION,
-            id: id.into(),
+            id: id.as_str().into(),
             time: timestamp(self.time).into(),
-            tunnel: draft.tunnel.map(|tunnel| tunnel.to_string().into()),
+            tunnel: tunnel.as_ref().map(|tunnel| tunnel.as_str().into()),
             method: draft.method.as_str().into(),
             scheme: draft.scheme.name().into(),
-            host: draft.authority.as_ref().map(|authority| authority.host.to_string().into()).unwrap_or_default(),
+            host: draft.authority.as_ref().map(|authority| authority.host.text()).unwrap_or_default(),
             port: draft.authority.as_ref().map(|authority| authority.port).unwrap_or_default(),
             path: draft.target.as_ref().filter(|_| clean).map(|target| target.path().into()),
             client_protocol: draft.client_protocol.into(),
             origin_protocol: draft.origin_protocol.map(Into::into),
-            next_hop: draft.next_hop.map(|address| address.to_string().into()),
-            route: draft.route.as_ref().map(|route| route.host.to_string().into()),
-            rule: draft.rule.map(|rule| rule.to_string().into()),
+            next_hop: draft.next_hop.as_deref().map(Into::into),
+            route: draft.route.as_ref().map(|route| route.host.text()),
+            rule: draft.rule.map(Rule::text),
             credential: draft.credential.as_deref().map(Into::into),
             verdict: draft.verdict(),
             outcome: draft.outcome,
@@ -235,7 +257,7 @@ impl Drop for Recording {
             connect_ms: draft.connect_ms,
             first_byte_ms: draft.first_byte_ms,
             total_ms: milliseconds(self.began),
-        };
+        });
         let capture = self.capture.take().map(|capture| {
             let mut capture = capture.into_inner().unwrap_or_else(PoisonError::into_inner);
             capture.query = draft.target.as_ref().and_then(PathAndQuery::query).map(str::to_owned);
@@ -243,7 +265,7 @@ impl Drop for Recording {
                 draft.route.as_ref().and_then(|route| route.auth.as_ref()).and_then(|auth| auth.scheme.field());
             capture
         });
-        room.write_exchange(record, capture.as_ref());
+        room.write(&record, capture.as_ref());
     }
 }
 

@@ -189,7 +189,7 @@ impl FromStr for InspectorUrl {
         let wrong = || SettingsError::Inspector(text.to_owned());
         let authority = text.strip_prefix("http://").ok_or_else(wrong)?.trim_end_matches('/');
         let authority = shared::authority::Authority::parse(authority, 8888).map_err(|_| wrong())?;
-        Ok(Self { host: authority.host.to_bare_string(), port: authority.port })
+        Ok(Self { host: authority.host.bare().into_owned(), port: authority.port })
     }
 }
 

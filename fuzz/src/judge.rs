@@ -47,7 +47,7 @@ pub(crate) fn run(input: &[u8]) {
             }
             "auth.example" => assert_eq!(scheme, Scheme::Https),
             _ => {
-                let host = authority.host.to_bare_string();
+                let host = authority.host.bare();
                 assert!(host.len() > ".wild.example".len() && host.ends_with(".wild.example"), "{host}");
             }
         }

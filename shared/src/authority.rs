@@ -3,6 +3,7 @@
 //! Never resolves a name, and never accepts a spelling that two parsers could read differently.
 
 use std::{
+    borrow::Cow,
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
@@ -19,11 +20,19 @@ pub enum Host {
 }
 
 impl Host {
-    /// The name, or the address without brackets.
-    pub fn to_bare_string(&self) -> String {
+    /// The name, or the address without brackets. A name is not copied for it.
+    pub fn bare(&self) -> Cow<'_, str> {
         match self {
-            Self::Ip(address) => address.to_string(),
-            Self::Name(name) => name.to_string(),
+            Self::Ip(address) => Cow::Owned(address.to_string()),
+            Self::Name(name) => Cow::Borrowed(name),
+        }
+    }
+
+    /// As it is shown; a name is not copied for it.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Ip(_) => Cow::Owned(self.to_string()),
+            Self::Name(name) => Cow::Borrowed(name),
         }
     }
 }
@@ -127,6 +136,14 @@ pub enum HostPattern {
 }
 
 impl HostPattern {
+    /// As it is shown; a host's name is not copied for it.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Exact(host) => host.text(),
+            Self::Wildcard(_) => Cow::Owned(self.to_string()),
+        }
+    }
+
     pub fn covers(&self, host: &Host) -> bool {
         match (self, host) {
             (Self::Exact(exact), host) => exact == host,

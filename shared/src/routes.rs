@@ -11,6 +11,7 @@ pub mod render;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
+use foldhash::fast::RandomState;
 use http::{HeaderName, HeaderValue};
 use regex::Regex;
 
@@ -24,9 +25,9 @@ use crate::authority::{Host, HostPattern};
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
     entries: Vec<Arc<Route>>,
-    exact: HashMap<Host, usize>,
+    exact: HashMap<Host, usize, RandomState>,
     /// By the suffix after `*.`.
-    wildcards: HashMap<Arc<str>, usize>,
+    wildcards: HashMap<Arc<str>, usize, RandomState>,
 }
 
 impl Routes {

@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -123,7 +122,7 @@ impl Connector {
         Opening { connector: self, flight, row }
     }
 
-    fn connection(&self, permit: &RequestPermit, sender: Sender, peer: SocketAddr) -> Connection {
+    fn connection(&self, permit: &RequestPermit, sender: Sender, peer: Arc<str>) -> Connection {
         let expires = self.upstream(permit.authority()).map(|_| Instant::now() + TUNNEL_AGE);
         Connection { sender, peer, expires, users: Arc::default() }
     }
@@ -139,7 +138,7 @@ impl Connector {
         &self,
         permit: &RequestPermit,
         offer: Offer,
-    ) -> Result<(TlsStream<TcpStream>, SocketAddr), ForwardError> {
+    ) -> Result<(TlsStream<TcpStream>, Arc<str>), ForwardError> {
         let authority: &Authority = permit.authority();
         let name = server_name(&authority.host)?;
         let stream = self.stream(permit).await?;
@@ -197,6 +196,7 @@ fn rustls_error(error: &std::io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
-fn peer(stream: &TcpStream) -> SocketAddr {
-    stream.peer_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
+/// In words at once: every exchange on the connection records it.
+fn peer(stream: &TcpStream) -> Arc<str> {
+    stream.peer_addr().map(|address| address.to_string()).unwrap_or_default().into()
 }

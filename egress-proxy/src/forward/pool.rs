@@ -4,12 +4,12 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Context,
     time::{Duration, Instant},
 };
 
+use foldhash::fast::RandomState;
 use hyper::client::conn::http2;
 use shared::{authority::Authority, routes::Scheme};
 
@@ -61,7 +61,8 @@ impl Sender {
 /// A connection that can take a request.
 pub struct Connection {
     pub sender: Sender,
-    pub peer: SocketAddr,
+    /// The address that was dialled.
+    pub peer: Arc<str>,
     /// When it takes no more.
     pub expires: Option<Instant>,
     /// Held by the pool and by every exchange on it.
@@ -73,7 +74,7 @@ impl Connection {
     fn copy(&self) -> Option<Self> {
         let Sender::Http2(sender) = &self.sender else { return None };
         let users = self.users.clone();
-        Some(Self { sender: Sender::Http2(sender.clone()), peer: self.peer, expires: self.expires, users })
+        Some(Self { sender: Sender::Http2(sender.clone()), peer: self.peer.clone(), expires: self.expires, users })
     }
 
     /// Whether it takes a request now.
@@ -91,10 +92,12 @@ impl Connection {
     }
 }
 
+type ByKey = HashMap<Key, Pool, RandomState>;
+
 /// All idle and shared connections.
 #[derive(Default)]
 pub struct Pools {
-    by_key: Mutex<HashMap<Key, Pool>>,
+    by_key: Mutex<ByKey>,
 }
 
 #[derive(Default)]
@@ -189,7 +192,7 @@ impl Pools {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Pool>> {
+    fn lock(&self) -> MutexGuard<'_, ByKey> {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

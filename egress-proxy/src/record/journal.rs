@@ -13,7 +13,7 @@ use std::{
 };
 
 use serde_json::json;
-use shared::record::{ExchangeRecord, Record, TunnelRecord};
+use shared::record::Record;
 use thiserror::Error;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -23,7 +23,7 @@ use tokio::{
 use super::{
     capture::{Capture, Wish},
     feed::{Feed, Subscription},
-    har,
+    har, line,
     pretty::{Colour, pretty},
     sink::{Format, Output, Sink},
 };
@@ -37,9 +37,6 @@ const GATHER: Duration = Duration::from_millis(1);
 const HAR_WAITING: usize = 64 << 20;
 /// The pause before a log that could not be written is tried again.
 const RETRY: Duration = Duration::from_millis(200);
-
-/// What most records take as JSON, in bytes.
-const LINE: usize = 1024;
 
 /// The sink of all records of a process.
 #[derive(Clone)]
@@ -151,15 +148,12 @@ impl Shared {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts the record into words before it takes the lock: no exchange waits for the words of another's.
+    /// Takes a record down. Whatever is slow is put into words before the lock is taken: no exchange waits for it. A line
+    /// of JSON is written in less than it would take to copy it.
     fn push(&self, permit: OwnedSemaphorePermit, record: &Record<'_>, capture: Option<&Capture>) {
-        let (mut archived, mut json, mut people) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut archived, mut people) = (Vec::new(), Vec::new());
         if let Some(capture) = capture {
             har::entry(record, capture, &mut archived);
-        }
-        if self.json || self.feed.is_watched() {
-            json.reserve(LINE);
-            json_line(record, &mut json);
         }
         if let Some(colour) = self.pretty {
             pretty(record, colour, &mut people);
@@ -169,7 +163,9 @@ impl Shared {
         if lines.har.len() < HAR_WAITING {
             lines.har.extend_from_slice(&archived);
         }
-        lines.json.extend_from_slice(&json);
+        if self.json || self.feed.is_watched() {
+            line::write(record, &mut lines.json);
+        }
         lines.pretty.extend_from_slice(&people);
         let idle = lines.room.is_none();
         match &mut lines.room {
@@ -277,18 +273,13 @@ impl Room {
         self.shared.har
     }
 
-    pub fn write_exchange(self, record: ExchangeRecord<'_>, capture: Option<&Capture>) {
-        self.shared.metrics.count_exchange(&record);
-        self.write(&Record::Exchange(record), capture);
-    }
-
-    pub fn write_tunnel(self, record: TunnelRecord<'_>) {
-        self.shared.metrics.count_tunnel(&record);
-        self.write(&Record::Tunnel(record), None);
-    }
-
-    fn write(self, record: &Record<'_>, capture: Option<&Capture>) {
+    /// Counts a record and writes it, with what a HAR shows beside it.
+    pub fn write(self, record: &Record<'_>, capture: Option<&Capture>) {
         let Self { shared, permit } = self;
+        match record {
+            Record::Exchange(record) => shared.metrics.count_exchange(record),
+            Record::Tunnel(record) => shared.metrics.count_tunnel(record),
+        }
         shared.push(permit, record, capture);
     }
 }
@@ -297,10 +288,3 @@ impl Room {
 #[derive(Clone, Copy, Debug, Error)]
 #[error("the log cannot be written")]
 pub struct JournalClosed;
-
-fn json_line(record: &Record<'_>, line: &mut Vec<u8>) {
-    // Writing plain structs into memory does not fail.
-    if serde_json::to_writer(&mut *line, record).is_ok() {
-        line.push(b'\n');
-    }
-}

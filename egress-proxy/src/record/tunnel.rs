@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use shared::record::{Outcome, SCHEMA_VERSION, TunnelRecord};
+use shared::record::{Outcome, Record, SCHEMA_VERSION, TunnelRecord};
 use time::OffsetDateTime;
 
 use super::{Id, Room, milliseconds, timestamp};
@@ -57,7 +57,7 @@ impl TunnelRecording {
 impl Drop for TunnelRecording {
     fn drop(&mut self) {
         let Some(room) = self.room.take() else { return };
-        room.write_tunnel(TunnelRecord {
+        let record = Record::Tunnel(TunnelRecord {
             schema: SCHEMA_VERSION,
             id: self.id.to_string().into(),
             time: timestamp(self.time).into(),
@@ -69,5 +69,6 @@ impl Drop for TunnelRecording {
             exchanges: self.exchanges.load(Ordering::Relaxed),
             total_ms: milliseconds(self.began),
         });
+        room.write(&record, None);
     }
 }

@@ -56,7 +56,7 @@ impl FromStr for Hop {
         let wrong = || SettingsError::Upstream(text.to_owned());
         let authority = text.strip_prefix("http://").ok_or_else(wrong)?.trim_end_matches('/');
         let authority = shared::authority::Authority::parse(authority, 3128).map_err(|_| wrong())?;
-        Ok(Self::Proxy(UpstreamAddress { host: authority.host.to_bare_string(), port: authority.port }))
+        Ok(Self::Proxy(UpstreamAddress { host: authority.host.bare().into_owned(), port: authority.port }))
     }
 }
 

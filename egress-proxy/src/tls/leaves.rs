@@ -154,7 +154,7 @@ impl Leaves {
         }];
         // The common name is for people who look at the certificate; verifiers read the SAN. It is at most 64 long.
         let mut subject = DistinguishedName::new();
-        let name: String = host.to_bare_string().chars().take(64).collect();
+        let name: String = host.bare().chars().take(64).collect();
         subject.push(DnType::CommonName, name);
         params.distinguished_name = subject;
         params.is_ca = IsCa::ExplicitNoCa;

@@ -1,7 +1,7 @@
 //! The pure judge: a table and a request in, a grant or a reasoned refusal out. The proxy enforces with it and
 //! `bottle check` explains with it, so both say the same. Never does IO and never looks at the clock.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName, header};
 use thiserror::Error;
@@ -67,6 +67,16 @@ pub enum Rule {
     Any,
     Match(usize),
     PathAllowlist(usize),
+}
+
+impl Rule {
+    /// As it is shown; the commonest is not put together.
+    pub fn text(self) -> Cow<'static, str> {
+        match self {
+            Self::Any => Cow::Borrowed("any"),
+            Self::Match(_) | Self::PathAllowlist(_) => Cow::Owned(self.to_string()),
+        }
+    }
 }
 
 impl fmt::Display for Rule {
