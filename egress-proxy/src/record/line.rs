@@ -160,7 +160,9 @@ mod tests {
 
     #[test]
     fn a_line_is_what_serde_would_write() {
-        for text in ["", "a.example", "\"", "\\", "\u{0}\u{1f}\u{7f}\u{80}", "ü\u{2028}\u{1f980}", "a\nb\tc\rd\u{8}\u{c}"] {
+        for text in
+            ["", "a.example", "\"", "\\", "\u{0}\u{1f}\u{7f}\u{80}", "ü\u{2028}\u{1f980}", "a\nb\tc\rd\u{8}\u{c}"]
+        {
             is_what_serde_writes(&full(text));
         }
         // Each member that may be absent, absent.
