@@ -43,6 +43,15 @@ pub trait Backend: Sized {
     /// Prints what the proxy of a running bottle recorded: records as data, messages to the human.
     async fn logs(&self, identity: &Identity, extent: Extent, printer: Printer) -> Result<(), BackendError>;
 
+    /// Passes on the last `past` lines, each a record, that the proxy of a running bottle wrote, and those that come.
+    async fn records(
+        &self,
+        identity: &Identity,
+        past: usize,
+        extent: Extent,
+        hear: impl FnMut(&str),
+    ) -> Result<(), BackendError>;
+
     /// What speaks for and against bottles on this machine. Never fails: a failure is a finding. Creates nothing.
     async fn diagnose(&self, images: &Images) -> Vec<Finding>;
 }

@@ -55,6 +55,11 @@ fn harmless(text: &str) -> Cow<'_, str> {
     if text.contains(is_harmful) { text.replace(is_harmful, "\u{fffd}").into() } else { text.into() }
 }
 
+/// The same as one line, for a terminal's cell.
+pub(crate) fn one_line(text: &str) -> String {
+    harmless(text).replace(['\n', '\t'], " ")
+}
+
 /// The text with the words coloured that begin its lines. The stream takes the colours out again where nobody wants them:
 /// no terminal, `NO_COLOR`, `TERM=dumb`.
 fn styled(text: &str) -> String {

@@ -13,6 +13,13 @@ fn a_decision_about_a_bottle_that_does_not_run_is_an_error() {
 }
 
 #[test]
+fn without_a_terminal_or_an_engine_it_says_what_to_do() {
+    let context = Context::new();
+    assert_outcome!(context.run(&["dashboard"]));
+    assert!(context.run(&["dashboard", "--once"]).contains("error: no Docker engine answers"));
+}
+
+#[test]
 fn a_decision_names_one_proposal_and_is_one_decision() {
     let context = Context::new();
     let lines: &[&[&str]] = &[

@@ -246,6 +246,11 @@ impl Bottle {
         Ended { status, stdout, stderr: self.rest().await }
     }
 
+    /// `bottle` in the same home, for a verb of the caller's.
+    pub(crate) fn command(&self) -> Command {
+        program(&path(), self.home.path())
+    }
+
     /// Another verb in the same home.
     pub(crate) async fn bottle(&self, arguments: &[&str]) -> Ended {
         bottle_in(self.home.path(), arguments).await

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::bottle::{Bottle, Setup, resume};
 use crate::engine::{belongings, docker, inspect};
+use crate::terminal::Terminal;
 
 #[tokio::test]
 async fn a_host_is_reachable_once_the_operator_approved_it_and_not_before() {
@@ -49,6 +50,31 @@ async fn a_rejection_reaches_the_agent_with_its_reason_and_changes_nothing() {
     let told = bottle.sh("wait; cat /tmp/answer").await;
     assert!(told.contains("was rejected by the operator: use the mirror"), "{told}");
     assert_eq!(allowlist(&mut bottle).await, before);
+    assert!(bottle.exit(0).await.status.success());
+}
+
+#[tokio::test]
+async fn the_operator_sees_and_decides_by_key() {
+    let mut bottle = supervised().start().await;
+    assert!(fetch(&mut bottle).await.ends_with("403"));
+    propose(&mut bottle, "new.example").await;
+    let mut terminal = Terminal::of(&bottle.command(), "dashboard");
+    // The exchange and the proposal, whichever is heard of first; a terminal is not sent its blanks.
+    for _ in 0..2 {
+        terminal.until("https://new.example/").await;
+    }
+    terminal.keys("a").await;
+    terminal.until("y/n").await;
+    terminal.keys("y").await;
+    let told = bottle.sh("wait; cat /tmp/answer").await;
+    assert!(told.contains("proposal 1 was approved"), "{told}");
+    terminal.keys("q").await;
+    terminal.until("code=0").await;
+    // The terminal is as it was.
+    let rest = terminal.until("icanon").await;
+    assert!(!rest.ends_with("-icanon"), "{rest}");
+    let shown = bottle.bottle(&["dashboard", "--once"]).await.stdout;
+    assert!(shown.contains("GET https://new.example/") && shown.contains("denied: no route names"), "{shown}");
     assert!(bottle.exit(0).await.status.success());
 }
 

@@ -8,22 +8,28 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::bottle::{self, Setup};
 
-/// `bottle start` on a terminal of 33 rows and 101 columns.
-struct Terminal {
+/// `bottle` on a terminal of 33 rows and 101 columns.
+pub(crate) struct Terminal {
     child: Child,
     keys: ChildStdin,
     screen: ChildStdout,
     seen: String,
-    _setup: Setup,
+    _setup: Option<Setup>,
 }
 
 impl Terminal {
+    /// `bottle start` of an agent that is this command.
     async fn open(command: &str) -> Self {
         let setup = Setup::closed().frontmatter_with_command("egress_proxy: {defaults: off}", command);
         let bottle = setup.command(&[]).await;
+        Self { _setup: Some(setup), ..Self::of(&bottle, "start test --yes --dlp builtin") }
+    }
+
+    /// These words of `bottle`, in the environment of a command line of it.
+    pub(crate) fn of(bottle: &Command, words: &str) -> Self {
         let bottle = bottle.as_std();
         let line = format!(
-            "tty; stty rows 33 cols 101; {} start test --yes --dlp builtin; echo \"code=$?\"; stty -a | grep -o -- '-\\?icanon'",
+            "tty; stty rows 33 cols 101; {} {words}; echo \"code=$?\"; stty -a | grep -o -- '-\\?icanon'",
             bottle::path().display()
         );
         let mut script = Command::new("script");
@@ -34,22 +40,25 @@ impl Terminal {
         let mut child = script.spawn().expect("no `script` on this machine: install bsdutils");
         let keys = child.stdin.take().expect("stdin is piped");
         let screen = child.stdout.take().expect("stdout is piped");
-        Self { child, keys, screen, seen: String::new(), _setup: setup }
+        Self { child, keys, screen, seen: String::new(), _setup: None }
     }
 
     /// Reads on until the screen shows this; everything up to it.
-    async fn until(&mut self, words: &str) -> String {
+    pub(crate) async fn until(&mut self, words: &str) -> String {
         let mut buffer = [0; 4096];
-        while !self.seen.contains(words) {
-            let count = within(words, self.screen.read(&mut buffer)).await.expect("the screen is readable");
-            assert!(count > 0, "no `{words}` in {}", self.seen);
-            self.seen += &String::from_utf8_lossy(&buffer[..count]);
-        }
+        let reading = async {
+            while !self.seen.contains(words) {
+                let count = self.screen.read(&mut buffer).await.expect("the screen is readable");
+                assert!(count > 0, "no `{words}` in {}", self.seen);
+                self.seen += &String::from_utf8_lossy(&buffer[..count]);
+            }
+        };
+        within(words, reading).await;
         let end = self.seen.find(words).map_or(0, |at| at + words.len());
         self.seen.drain(..end).collect()
     }
 
-    async fn keys(&mut self, keys: &str) {
+    pub(crate) async fn keys(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).await.expect("the terminal takes keys");
     }
 }

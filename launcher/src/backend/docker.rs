@@ -97,6 +97,17 @@ impl Backend for Docker {
         Ok(())
     }
 
+    async fn records(
+        &self,
+        identity: &Identity,
+        past: usize,
+        extent: Extent,
+        hear: impl FnMut(&str),
+    ) -> Result<(), BackendError> {
+        let engine = Engine::connect().await?;
+        Ok(engine.lines(&Role::EgressProxy.name(identity), past, extent, hear).await?)
+    }
+
     async fn diagnose(&self, images: &Images) -> Vec<Finding> {
         doctor::findings(images).await
     }

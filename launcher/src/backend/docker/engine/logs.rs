@@ -22,6 +22,29 @@ impl Engine {
         Ok(false)
     }
 
+    /// Passes on the last `past` lines of a container's log that went to stdout, and, followed, those that come.
+    pub(crate) async fn lines(
+        &self,
+        container: &str,
+        past: usize,
+        extent: Extent,
+        mut hear: impl FnMut(&str),
+    ) -> Result<(), EngineError> {
+        let failed = |source| EngineError::Logs { container: container.to_owned(), source };
+        let options = LogsOptionsBuilder::default().stdout(true).follow(extent == Extent::Following);
+        let mut said = std::pin::pin!(self.docker.logs(container, Some(options.tail(&past.to_string()).build())));
+        let mut begun = Vec::new();
+        while let Some(part) = said.try_next().await.map_err(failed)? {
+            // The engine may cut a long line in two.
+            begun.extend_from_slice(&part.into_bytes());
+            while let Some(end) = begun.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = begun.drain(..=end).collect();
+                hear(String::from_utf8_lossy(&line).trim_end());
+            }
+        }
+        Ok(())
+    }
+
     /// Copies a container's stdout to ours as data, its stderr to ours.
     pub(crate) async fn logs(&self, container: &str, extent: Extent, printer: Printer) -> Result<(), EngineError> {
         let failed = |source| EngineError::Logs { container: container.to_owned(), source };
