@@ -47,3 +47,12 @@ fn fields_are_judged_too() {
     let outcome = context.run(&["check", "impl", "GET", url, "-H", "X-Original-URL: /admin"]);
     assert!(outcome.starts_with("exit code: 3\n") && outcome.contains("x-original-url"), "{outcome}");
 }
+
+#[test]
+fn where_the_agent_may_ask_a_host_that_is_missing_says_so() {
+    let context = Context::new();
+    context.bottle("dev", "---\nsupervise: true\n---\n");
+    context.agent("impl", "---\nbottle: dev\n---\n");
+    let said = context.run(&["check", "impl", "GET", "https://docs.example/"]);
+    assert!(said.contains("or approve it in `bottle dashboard` when the agent asks"), "{said}");
+}

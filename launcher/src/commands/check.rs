@@ -17,6 +17,7 @@ use crate::exit::Exit;
 use crate::host::Host;
 use crate::manifest::Manifests;
 use crate::manifest::egress::{GrantedRoute, RouteOrigin, path_text};
+use crate::plan::Supervise;
 use crate::printer::Printer;
 
 pub(super) fn run(args: &CheckArgs, host: &Host, printer: Printer) -> Result<Exit, Failure> {
@@ -35,7 +36,8 @@ pub(super) fn run(args: &CheckArgs, host: &Host, printer: Printer) -> Result<Exi
     let place = match (decided_by, &verdict) {
         (Some(granted), _) => Some(place(granted)),
         (None, Err(Refusal::HostUnlisted { .. })) => {
-            bottle.sources.first().map(|source| format!("add one to {}", source.shown))
+            let asks = if bottle.supervise == Some(Supervise::On) { ASKS } else { "" };
+            bottle.sources.first().map(|source| format!("add one to {}{asks}", source.shown))
         }
         (None, _) => None,
     };
@@ -160,3 +162,6 @@ impl Explain for CheckError {
         vec!["write it as the agent would: `https://HOST/PATH`".to_owned()]
     }
 }
+
+/// The other way to a route, in a bottle with `supervise`.
+const ASKS: &str = ", or approve it in `bottle dashboard` when the agent asks";
