@@ -26,6 +26,18 @@ async fn alpines_layout_is_trusted_by_update_ca_certificates() {
 }
 
 #[tokio::test]
+async fn an_agent_whose_tls_clients_do_not_get_through_is_not_started() {
+    let image = "claude-bottle-test-untrusting:latest";
+    let client = "RUN printf '#!/bin/sh\\necho no certificate of ours >&2; exit 60\\n' >/usr/bin/curl";
+    engine::build(&format!("FROM {}\nUSER root\n{client}\nUSER agent\n", engine::agent_image().await), image).await;
+    let ended = Setup::closed().image(image).run(&["-c", "echo started"]).await;
+    assert_eq!(ended.status.code(), Some(125), "{}", ended.stderr);
+    let error = "error: the agent's container does not reach the proxy: no certificate of ours";
+    assert!(ended.stderr.contains(error), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "");
+}
+
+#[tokio::test]
 async fn red_hats_layout_is_trusted_by_update_ca_trust() {
     // What Red Hat's program does with its folder of anchors; the program itself is not Debian's to have.
     let program =

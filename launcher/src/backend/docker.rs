@@ -140,6 +140,8 @@ pub enum DockerError {
     NotReady { container: String, words: String },
     #[error("the proxy's scan has not proved itself{}", quoted(.words))]
     SilentGuard { words: String },
+    #[error("the agent's container does not reach the proxy{}", quoted(.words))]
+    Unreached { words: String },
     #[error("cannot prepare the agent's container: {step} failed{}", quoted(.words))]
     Provision { step: &'static str, words: String },
     #[error(transparent)]
@@ -177,6 +179,10 @@ impl Explain for DockerError {
             }
             Self::NoGitGate(_) => &[
                 "`CLAUDE_BOTTLE_GIT_GATE_IMAGE` names an image to build it on: bash, flock, git, ssh and tar are all it needs",
+            ],
+            Self::Unreached { .. } => &[
+                "an engine that was killed may have left a bridge whose rule rewrites addresses: `ip -br link show type bridge`",
+                "`docs/docker.md` says how to remove it",
             ],
             Self::NotReady { .. } => &["the records and messages of a proxy that stays up: `bottle logs IDENTITY`"],
             _ => &[],

@@ -16,6 +16,12 @@ pub fn command(user: &str, cert_pem: &str, neighbours: &[(&str, IpAddr)]) -> Vec
     ["/bin/sh", "-c", SCRIPT, "trust", user, cert_pem, &hosts.join("\n")].map(str::to_owned).to_vec()
 }
 
+/// A request to the proxy's own host over verified TLS, by a client that the image has; run as the agent. The proxy may not listen
+/// yet. An image without such a client gets by without.
+pub fn first_request() -> Vec<String> {
+    ["/bin/sh", "-c", FIRST_REQUEST].map(str::to_owned).to_vec()
+}
+
 /// What the script found out about the agent's image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survey {
@@ -90,6 +96,7 @@ const BUNDLE: &str = "/usr/local/share/claude-bottle/ca-bundle.crt";
 const JVM_STORE: &str = "/usr/local/share/claude-bottle/cacerts";
 
 const SCRIPT: &str = include_str!("ca/trust.sh");
+const FIRST_REQUEST: &str = include_str!("ca/first-request.sh");
 
 #[cfg(test)]
 mod tests {

@@ -148,6 +148,19 @@ async fn an_address_pool_that_is_used_up_is_named_and_nothing_is_left() {
 }
 
 #[tokio::test]
+async fn a_rule_that_a_killed_engine_left_is_noticed_before_the_agent_starts() {
+    let engine = Engine::start(&["--default-address-pool", "base=10.213.0.0/27,size=29"]).await;
+    let rule = "iptables --wait -t nat -I POSTROUTING -s 10.213.0.0/27 ! -o br-of-nobody -j MASQUERADE";
+    let inside = ["-t", &engine.daemon.id().to_string(), "-n", "sh", "-c", rule];
+    assert!(Command::new("nsenter").args(inside).status().expect("nsenter").success());
+    let ended = Setup::closed().variable("DOCKER_HOST", &engine.address()).run(&["-c", "echo started"]).await;
+    assert_eq!(ended.status.code(), Some(125), "{}", ended.stderr);
+    assert!(ended.stderr.contains("error: the agent's container does not reach the proxy: "), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "");
+    assert_eq!(engine.belongings(), "");
+}
+
+#[tokio::test]
 async fn an_engine_that_dies_under_a_bottle_ends_it_and_cleanup_finds_the_rest() {
     let mut engine = Engine::start(&["--live-restore"]).await;
     let bottle = Setup::closed().variable("DOCKER_HOST", &engine.address()).start().await;

@@ -59,7 +59,11 @@ pub(super) async fn provision(
         folder => folder.to_owned(),
     };
     let belongings = provision::belongings(plan, &survey.account, &workdir)?;
-    printer.timed("agent: files", engine.upload(&container, belongings)).await?;
+    let files = async { Ok(engine.upload(&container, belongings).await?) };
+    tokio::try_join!(
+        printer.timed("agent: files", files),
+        printer.timed("agent: first request", reaches_the_proxy(engine, &container))
+    )?;
     if let Some(file) = &plan.transcript {
         transcript::restore(engine, &container, &survey.account, file).await?;
     }
@@ -76,6 +80,16 @@ async fn trust(engine: &Engine, container: &str, command: Vec<String>) -> Result
     let finished = engine.run(script).await?;
     let survey = Survey::read(&finished.stdout).filter(|_| finished.code == 0);
     survey.ok_or(DockerError::Provision { step: "trusting the bottle's CA", words: finished.stderr })
+}
+
+/// Returns when a TLS client in the container has reached the proxy by its name and verified its certificate, as the agent's will.
+async fn reaches_the_proxy(engine: &Engine, container: &str) -> Result<(), DockerError> {
+    let command = ca::first_request();
+    let sent = engine.run(ExecSpec { container, command, user: None, env: vec![], workdir: None }).await?;
+    match sent.code {
+        0 => Ok(()),
+        _ => Err(DockerError::Unreached { words: [sent.stdout, sent.stderr].join("\n").trim().to_owned() }),
+    }
 }
 
 fn spec(plan: &Plan, image: &AgentImage, networks: &Networks) -> ContainerSpec {

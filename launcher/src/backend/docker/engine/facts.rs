@@ -1,6 +1,6 @@
 //! What the engine says about itself.
 
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, Make};
 
 #[derive(Debug, Default)]
 pub(crate) struct EngineFacts {
@@ -20,7 +20,11 @@ impl Engine {
     pub(crate) async fn facts(&self) -> Result<EngineFacts, EngineError> {
         let info = self.docker.info().await.map_err(EngineError::Describe)?;
         let networks = self.docker.list_networks(None).await.map_err(EngineError::Describe)?;
-        let mut runtimes: Vec<String> = info.runtimes.unwrap_or_default().into_keys().collect();
+        let mut runtimes: Vec<String> = match self.make {
+            Make::Docker => info.runtimes.unwrap_or_default().into_keys().collect(),
+            // It lists what it knows by name, there or not, and lets no container ask for one.
+            Make::Podman => info.default_runtime.into_iter().collect(),
+        };
         runtimes.sort();
         Ok(EngineFacts {
             version: info.server_version.unwrap_or_default(),
