@@ -35,13 +35,13 @@ fn has_one_reading(path: &str) {
 fn decoded(mut rest: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     while let [first, tail @ ..] = rest {
-        let pair = rest.get(1..3).and_then(|pair| std::str::from_utf8(pair).ok());
-        match pair.filter(|_| *first == b'%').and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
+        let digit = |at: usize| rest.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        match (digit(1), digit(2)) {
+            (Some(high), Some(low)) if *first == b'%' => {
+                out.push((high * 16 + low) as u8);
                 rest = &rest[3..];
             }
-            None => {
+            _ => {
                 out.push(*first);
                 rest = tail;
             }

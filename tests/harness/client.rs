@@ -238,6 +238,22 @@ impl Session {
         Answer::read(self.open(request).await?).await
     }
 
+    /// Exchanges that are all under way at once, each a stream of the one h2 connection.
+    pub async fn send_all(
+        &mut self,
+        requests: impl IntoIterator<Item = Request<Content>>,
+    ) -> Vec<Result<Answer, Failure>> {
+        let Sender::H2(sender) = &self.sender else { panic!("HTTP/1.1 has one exchange at a time") };
+        let exchanges = requests.into_iter().map(|request| {
+            let mut sender = sender.clone();
+            async move {
+                sender.ready().await?;
+                Answer::read(within("an answer's head", sender.send_request(request)).await?).await
+            }
+        });
+        futures_util::future::join_all(exchanges).await
+    }
+
     /// The head of an answer.
     pub async fn open(&mut self, mut request: Request<Content>) -> Result<Response<Incoming>, Failure> {
         let answering = match &mut self.sender {

@@ -4,7 +4,10 @@ use std::io::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use flate2::{Compression, write::GzEncoder};
+use flate2::{
+    Compression,
+    write::{DeflateEncoder, GzEncoder, ZlibEncoder},
+};
 use harness::client::get;
 use harness::origin::raw::RawOrigin;
 use harness::pki::Pki;
@@ -90,23 +93,42 @@ async fn a_tail_that_could_begin_a_credential_is_held_back_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_credential_in_a_coded_answer_ends_the_exchange() {
-    let mut coder = GzEncoder::new(Vec::new(), Compression::default());
+async fn a_credential_in_a_coded_answer_ends_the_exchange_before_it_is_whole() {
     // Long enough to be coded, and so not to be found as it stands.
     let text = format!("you sent {CREDENTIAL}, thank you. ").repeat(20);
-    coder.write_all(text.as_bytes()).expect("memory takes everything");
-    let coded = coder.finish().expect("memory takes everything");
-    ends_the_exchange(coded).await;
-    let mut coder = GzEncoder::new(Vec::new(), Compression::default());
-    coder.write_all(STANDARD.encode(&text).as_bytes()).expect("memory takes everything");
-    ends_the_exchange(coder.finish().expect("memory takes everything")).await;
+    for text in [text.clone(), STANDARD.encode(&text)] {
+        for (coding, coded) in coded(text.as_bytes()) {
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n", coded.len());
+            let (origin, mut proxy, _) = answering([head.into_bytes(), coded.clone()].concat()).await;
+            let mut inside = proxy.client().raw_inside(&origin.authority()).await;
+            inside.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", origin.authority())).await;
+            let got = inside.rest().await;
+            let body = got.windows(4).position(|window| window == b"\r\n\r\n").map_or(&got[..0], |end| &got[end + 4..]);
+            assert!(coded.starts_with(body) && body.len() < coded.len(), "{coding}: {} of {}", body.len(), coded.len());
+            let told = json!({"status": 200, "outcome": "failed", "error": "credential_echoed"});
+            says(&proxy.exchange().await, told);
+        }
+    }
 }
 
-async fn ends_the_exchange(coded: Vec<u8>) {
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", coded.len());
-    let (_origin, mut proxy, url) = answering([head.into_bytes(), coded].concat()).await;
-    proxy.client().try_send(get(&url)).await.expect_err("the answer must not come through whole");
-    says(&proxy.exchange().await, json!({"status": 200}));
+/// The text in every coding that answers have.
+fn coded(text: &[u8]) -> [(&'static str, Vec<u8>); 5] {
+    fn whole(coder: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> Vec<u8> {
+        let mut coded = Vec::new();
+        coder(&mut coded).expect("memory takes everything");
+        coded
+    }
+    let level = Compression::default();
+    // One block of brotli that is not compressed (RFC 7932 section 9.2), and the empty last one.
+    let length = u32::try_from(text.len() - 1).expect("short") << 4 | 1 << 20;
+    [
+        ("gzip", whole(|out| GzEncoder::new(out, level).write_all(text))),
+        ("deflate", whole(|out| ZlibEncoder::new(out, level).write_all(text))),
+        ("deflate", whole(|out| DeflateEncoder::new(out, level).write_all(text))),
+        ("zstd", zstd::encode_all(text, 3).expect("memory takes everything")),
+        ("br", [&length.to_le_bytes()[..3], text, &[3]].concat()),
+    ]
 }
 
 #[tokio::test]

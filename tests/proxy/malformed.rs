@@ -48,11 +48,13 @@ const INSIDE: [&str; 17] = [
 
 #[tokio::test]
 async fn malformed_requests_to_the_proxy_are_refused() {
-    let stage = Stage::granting("").await;
+    let mut stage = Stage::granting("").await;
     for request in OUTSIDE {
         let mut raw = stage.client().raw().await;
         raw.send(harness::h1::latin1(request)).await.finish().await;
         is_refused(request, &raw.rest().await);
+        let record = stage.proxy.exchange().await;
+        assert!(record["error"].is_string() && record["outcome"] == "denied", "{request}: {record}");
     }
     stage.origin.saw_nothing();
     stage.client().get(&stage.url("/echo")).await.says(200, &[]);

@@ -1,7 +1,9 @@
 //! Whatever either side speaks: content, trailers, answers without content, answers that break off.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use harness::client::{Client, Protocol, get, with};
+use harness::client::{Client, Protocol, get, post, with};
 use harness::h1::from_latin1;
 use harness::origin::raw::RawOrigin;
 use harness::origin::{Content, Origin};
@@ -12,7 +14,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use serde_json::json;
 
-use crate::{Stage, route, says};
+use crate::{AWS_KEY, CREDENTIAL, Stage, route, says};
 
 /// Every pair of what a client and an origin speak.
 const PAIRS: [(Protocol, &str); 4] =
@@ -49,6 +51,33 @@ async fn content_and_trailers_pass_both_ways() {
             ("content", &"abc".parse().expect("text"))
         );
     }
+}
+
+#[tokio::test]
+async fn every_stream_of_an_h2_connection_is_judged_credentialed_and_recorded_by_itself() {
+    let rest = "path_allowlist: [/echo], auth: {scheme: Bearer, token_env: TOKEN}";
+    let mut stage = Stage::with(rest, |setup| setup.env("TOKEN", CREDENTIAL)).await;
+    let mut session = stage.client().h2().session(&stage.origin.authority()).await.expect("a tunnel");
+    let requests = [("/echo", "clean", 200), ("/other", "clean", 403), ("/echo", AWS_KEY, 403)].repeat(10);
+    let sent = requests.iter().map(|(path, content, _)| post(&stage.url(path), *content));
+    let answers = session.send_all(sent).await;
+    for (answer, (path, _, status)) in answers.into_iter().zip(&requests) {
+        assert_eq!(answer.expect("an answer").status.as_u16(), *status, "{path}");
+    }
+    let mut told = BTreeMap::new();
+    for _ in 0..30 {
+        let record = stage.proxy.exchange().await;
+        *told.entry(record["verdict"].as_str().expect("a verdict").to_owned()).or_insert(0) += 1;
+        assert_eq!(record["credential"].is_string(), record["verdict"] == "allowed", "{record}");
+    }
+    assert_eq!(
+        told,
+        BTreeMap::from([("allowed", 10), ("blocked", 10), ("denied", 10)].map(|(k, v)| (k.to_owned(), v)))
+    );
+    let arrivals = stage.origin.seen().arrivals();
+    assert_eq!(arrivals.len(), 10);
+    let own = format!("Bearer {CREDENTIAL}");
+    assert!(arrivals.iter().all(|arrival| arrival.value("authorization") == Some(&own)));
 }
 
 #[tokio::test]

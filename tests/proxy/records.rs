@@ -173,6 +173,8 @@ async fn metrics_add_up_what_records_say() {
         "egress_proxy_leaves_minted_total 1",
         "egress_proxy_leaf_cache_hits_total 1",
         "egress_proxy_exchange_seconds_count 2",
+        "egress_proxy_first_byte_seconds_count 1",
+        "egress_proxy_mint_seconds_count 1",
         "egress_proxy_log_writable 1",
     ] {
         assert!(page.lines().any(|found| found == line), "no `{line}` in {page}");

@@ -1,18 +1,23 @@
 //! Content flows both ways as it comes, in bounded memory.
 
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use harness::client::{Client, get};
+use harness::client::{Client, Protocol, get};
+use harness::origin::{Origin, full};
+use harness::pki::Pki;
+use harness::proxy::{Proxy, Setup, routes};
 use harness::within;
-use http::Request;
+use http::{Method, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Incoming;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::{CREDENTIAL, Stage, says};
+use crate::{CREDENTIAL, Stage, route, says};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -118,6 +123,42 @@ async fn an_upload_of_100_mib_takes_no_memory() {
         answering.await.expect("no panic").says(200, &[&(100 * MIB).to_string()]);
         assert!(peak - before < GROWTH, "grew by {} KiB", (peak - before) / 1024);
         says(&stage.proxy.exchange().await, json!({"request_bytes": 100 * MIB}));
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_takes_nothing_holds_the_client_back() {
+    for (client, spoken) in [(Protocol::H1, "http/1.1"), (Protocol::H2, "http/1.1"), (Protocol::H2, "h2")] {
+        let pki = Pki::new();
+        let opening = Origin::opening("api.localhost").tls(pki.server(&["api.localhost"], &[spoken]));
+        let origin = opening.answering(|request, _| async move {
+            if request.method() == Method::POST {
+                std::future::pending::<()>().await;
+            }
+            Response::new(full("ok"))
+        });
+        let origin = origin.start().await;
+        let proxy = Proxy::start(Setup::new(&routes([&route("")])).trusting(&pki)).await;
+        let (pieces, content) = upload();
+        let request = Request::post(origin.url("/upload")).body(content).expect("a request");
+        let client = proxy.client().speaking(client);
+        let before = proxy.resident();
+        let answering = tokio::spawn(async move { client.try_send(request).await });
+        let taken = Arc::new(AtomicU64::new(0));
+        let counted = taken.clone();
+        let sending = tokio::spawn(async move {
+            while pieces.send(Bytes::from(vec![b'.'; MIB as usize])).await.is_ok() {
+                counted.fetch_add(MIB, Ordering::Relaxed);
+            }
+        });
+        for _ in 0..50 {
+            proxy.client().get(&origin.url("/")).await.says(200, &["ok"]);
+        }
+        let (grown, taken) = (proxy.resident().saturating_sub(before), taken.load(Ordering::Relaxed));
+        assert!(grown < GROWTH, "grew by {} KiB", grown / 1024);
+        assert!(taken > 0 && taken < 64 * MIB, "{} KiB were taken", taken / 1024);
+        sending.abort();
+        answering.abort();
     }
 }
 
