@@ -85,8 +85,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", help_heading = "Scan")]
     pub scan_rules: Option<PathBuf>,
 
-    /// Where `/healthz`, `/readyz`, `/metrics` and `/records` are served.
-    #[arg(long, value_name = "ADDR")]
+    /// Serve `/healthz`, `/readyz`, `/metrics` and `/records`: on loopback, where `watch` and `healthcheck` look for them,
+    /// unless an address is named.
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = ADMIN)]
     pub admin: Option<SocketAddr>,
 
     #[command(flatten)]
@@ -98,6 +99,9 @@ pub struct RunArgs {
     #[command(flatten)]
     pub limits: LimitArgs,
 }
+
+/// Where the admin listener is when no address is named: [`shared::contract::ADMIN_PORT`] on loopback.
+const ADMIN: &str = "127.0.0.1:9097";
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum InspectModeArg {
@@ -218,7 +222,28 @@ pub enum SettingsError {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+    use shared::contract::ADMIN_PORT;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    #[test]
+    fn the_admin_listener_is_on_loopback_unless_an_address_is_named() {
+        let admin = |args: &[&str]| {
+            let line = [&["run", "--routes", "routes.yaml"], args].concat();
+            Line::try_parse_from(line).map(|line| line.run.admin).map_err(|error| error.kind())
+        };
+        assert_eq!(admin(&[]), Ok(None));
+        assert_eq!(admin(&["--admin"]), Ok(Some(([127, 0, 0, 1], ADMIN_PORT).into())));
+        assert_eq!(admin(&["--admin", "10.0.0.1:1"]), Ok(Some(([10, 0, 0, 1], 1).into())));
+        assert!(admin(&["--admin", "9097"]).is_err());
+    }
 
     #[test]
     fn a_listen_address_may_be_a_network() {

@@ -36,7 +36,10 @@ const GOOD: [&str; 3] = ["OK", NON_STRICT, "INFORMATIONAL"];
 /// message: the proxy closes at once (RFC 6455 section 7.1.7), and the origin's echo of that message comes too late.
 const LOOSE: [&str; 10] = ["3.2", "3.3", "3.4", "4.1.3", "4.1.4", "4.1.5", "4.2.3", "4.2.4", "4.2.5", "5.15"];
 
-/// All but the compressed cases (12 and 13, each a thousand messages), which take half an hour.
+/// The compressed cases, each a thousand messages: half an hour through the proxy, and not run without it.
+const COMPRESSED: [&str; 2] = ["12.*", "13.*"];
+
+/// All the others.
 const CASES: &str = "1.*,2.*,3.*,4.*,5.*,6.*,7.*,9.*,10.*";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,7 +64,7 @@ async fn autobahn_is_met() {
         ],
         "cases": cases.split(',').collect::<Vec<_>>(),
         "exclude-cases": [],
-        "exclude-agent-cases": {},
+        "exclude-agent-cases": {DIRECT: COMPRESSED},
     });
     let file = proxy.files().join("autobahn.json");
     std::fs::write(&file, spec.to_string()).expect("the test's folder is writable");
@@ -72,7 +75,9 @@ async fn autobahn_is_met() {
     for side in [DIRECT, PROXIED] {
         eprintln!("{side}: {:.0} s", seconds(&index[side]));
     }
-    judge("Autobahn, without the proxy", &verdicts(&index[DIRECT]), &GOOD, &[]);
+    if index[DIRECT].is_object() {
+        judge("Autobahn, without the proxy", &verdicts(&index[DIRECT]), &GOOD, &[]);
+    }
     let proxied = verdicts(&index[PROXIED]);
     judge("Autobahn", &proxied, &GOOD, &EXPLAINED);
     let loose = proxied.iter().filter(|(_, verdict)| *verdict == NON_STRICT).map(|(case, _)| case.as_str());

@@ -87,6 +87,20 @@ async fn an_archive_is_replayed_with_its_fields() {
 }
 
 #[tokio::test]
+async fn one_line_for_people_tells_of_an_exchange_and_another_why_it_was_refused() {
+    let stage = Stage::with("path_allowlist: [/echo]", |setup| setup.arg("--pretty")).await;
+    stage.client().get(&stage.url("/echo?question")).await.says(200, &[]);
+    stage.client().get(&stage.url("/denied")).await.says(403, &[]);
+    let (authority, ended) = (stage.origin.authority(), stage.proxy.stop().await);
+    let lines: Vec<&str> = ended.stdout.lines().filter(|line| !line.contains("CONNECT")).collect();
+    let [granted, refused, why] = &lines[..] else { panic!("{}", ended.stdout) };
+    assert!(granted.contains(&format!("{authority}/echo ")) && granted.contains("200"), "{granted}");
+    assert!(refused.contains(&format!("{authority}/denied")) && refused.contains("403"), "{refused}");
+    assert!(why.contains("no rule of route") && !ended.stdout.contains("question"), "{}", ended.stdout);
+    assert!(!ended.stdout.contains('\u{1b}'), "colour is for terminals: {}", ended.stdout);
+}
+
+#[tokio::test]
 async fn the_live_view_hears_of_an_exchange_and_of_the_end_of_the_proxy() {
     let stage = Stage::with("", |setup| setup.arg("--admin").arg("127.0.0.1:0")).await;
     let heard = Source::Admin(stage.proxy.admin()).start().expect("a thread");

@@ -35,7 +35,7 @@ impl Lines {
                 let mut kept = kept.lock().expect("no reader panicked");
                 kept.push_str(&line);
                 kept.push('\n');
-                if let Ok(json) = serde_json::from_str(&line) {
+                if let Some(json) = serde_json::from_str(&line).ok().or_else(|| event_in_words(&line)) {
                     let _ = found.send(json);
                 }
             }
@@ -73,4 +73,13 @@ impl Lines {
         let _ = self.reading.await;
         self.text.lock().expect("no reader panicked").clone()
     }
+}
+
+/// `noun.participle name=value …`: an event where the log is for people.
+fn event_in_words(line: &str) -> Option<Json> {
+    let (event, fields) = line.split_once(' ')?;
+    let fields = fields.split(' ').map(|field| field.split_once('=').map(|(name, value)| (name, value.into())));
+    let fields: serde_json::Map<String, Json> =
+        fields.map(|field| field.map(|(name, value)| (name.to_owned(), value))).collect::<Option<_>>()?;
+    Some([("event".to_owned(), event.into())].into_iter().chain(fields).collect())
 }
