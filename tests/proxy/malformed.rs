@@ -51,8 +51,9 @@ async fn malformed_requests_to_the_proxy_are_refused() {
     let mut stage = Stage::granting("").await;
     for request in OUTSIDE {
         let mut raw = stage.client().raw().await;
-        raw.send(harness::h1::latin1(request)).await.finish().await;
-        is_refused(request, &raw.rest().await);
+        // What half-closed now could be taken for gone before it is read.
+        let answer = raw.send(harness::h1::latin1(request)).await.try_answer().await;
+        is_refused(request, &answer.map(|answer| answer.head.to_bytes()).unwrap_or_default());
         let record = stage.proxy.exchange().await;
         assert!(record["error"].is_string() && record["outcome"] == "denied", "{request}: {record}");
     }
