@@ -29,6 +29,18 @@ async fn the_healthcheck_verb_asks_a_running_proxy() {
 }
 
 #[tokio::test]
+async fn the_verb_routes_live_prints_the_table_in_force_and_no_value() {
+    let route = "host: api.localhost, auth: {scheme: Bearer, token_env: TOKEN}";
+    let setup = Setup::new(&routes([route])).env("TOKEN", CREDENTIAL).arg("--admin").arg("127.0.0.1:0");
+    let proxy = Proxy::start(setup).await;
+    let live = harness::programs::Program::tested("egress-proxy-under-test").args(["routes", "live", "--admin"]);
+    let ran = live.arg(proxy.admin().to_string()).run().await;
+    let table: serde_json::Value = serde_json::from_str(ran.output()).expect("JSON");
+    assert_eq!(table["routes"][0]["auth"]["token_env"], "TOKEN");
+    assert!(!ran.output().contains(CREDENTIAL), "{}", ran.output());
+}
+
+#[tokio::test]
 async fn the_live_table_can_be_read_through_the_proxy_and_holds_no_value() {
     let rest = "path_allowlist: [/user], auth: {scheme: Bearer, token_env: TOKEN}";
     let stage = Stage::with(rest, |setup| setup.env("TOKEN", CREDENTIAL)).await;
