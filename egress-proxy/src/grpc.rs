@@ -4,20 +4,15 @@
 //!
 //! Secrets that a client spreads over several messages are not put together. The bytes are never changed.
 
-use std::{
-    collections::VecDeque,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Frame;
 
 use crate::scan::{
     ContentScan, Exemptions, Finding, Released, Scanner,
-    stream::{OnFinding, ScanError},
+    stream::{Judge, Judged, OnFinding},
 };
 
 /// A flag, and four bytes of length.
@@ -76,8 +71,10 @@ impl Borders {
 }
 
 /// A body whose messages and trailers are judged as they pass.
-pub struct Messages<B> {
-    body: B,
+pub type Messages<B> = Judged<B, Each>;
+
+/// Judges each message as a content of its own.
+pub struct Each {
     scanner: Arc<Scanner>,
     except: Exemptions,
     /// What a compressed message is coded with, as fields of a content.
@@ -85,54 +82,49 @@ pub struct Messages<B> {
     on_finding: OnFinding,
     borders: Borders,
     message: Option<ContentScan>,
-    ready: VecDeque<Frame<Bytes>>,
-    ended: bool,
 }
 
-impl<B> Messages<B>
-where
-    B: Body<Data = Bytes>,
-{
+impl<B> Messages<B> {
     pub fn new(body: B, fields: &HeaderMap, scanner: Arc<Scanner>, except: Exemptions, on_finding: OnFinding) -> Self {
-        Self {
-            body,
-            scanner,
-            except,
-            coding: coding(fields),
-            on_finding,
-            borders: Borders::default(),
-            message: None,
-            ready: VecDeque::new(),
-            ended: false,
-        }
+        let (coding, borders) = (coding(fields), Borders::default());
+        Judged::by(Each { scanner, except, coding, on_finding, borders, message: None }, body)
     }
+}
 
-    /// Takes a frame, or the end; what may leave is queued.
-    fn take(&mut self, frame: Option<Frame<Bytes>>) -> Result<(), Finding> {
-        self.ended |= frame.is_none();
+/// What may leave.
+type Ready = VecDeque<Frame<Bytes>>;
+
+impl Judge for Each {
+    fn take(&mut self, frame: Option<Frame<Bytes>>, ready: &mut Ready) -> Result<(), Finding> {
         match frame.map(Frame::into_data) {
             Some(Ok(mut data)) => {
                 while let Some(part) = self.borders.cut(&mut data) {
-                    self.judge(part)?;
+                    self.judge(part, ready)?;
                 }
                 Ok(())
             }
             Some(Err(frame)) => {
-                self.end()?;
+                self.end(ready)?;
                 if let Some(fields) = frame.trailers_ref() {
                     let mut scan = self.scan(&HeaderMap::new());
                     let verdict = scan.trailers(fields);
                     self.tell(&mut scan);
                     verdict?;
                 }
-                self.ready.push_back(frame);
+                ready.push_back(frame);
                 Ok(())
             }
-            None => self.end(),
+            None => self.end(ready),
         }
     }
 
-    fn judge(&mut self, mut part: Part) -> Result<(), Finding> {
+    fn held(&self) -> u64 {
+        self.message.as_ref().map_or(0, ContentScan::held)
+    }
+}
+
+impl Each {
+    fn judge(&mut self, mut part: Part, ready: &mut Ready) -> Result<(), Finding> {
         let none = HeaderMap::new();
         let fields = if part.compressed { &self.coding } else { &none };
         let mut scan = match self.message.take() {
@@ -141,36 +133,37 @@ where
         };
         // What is coded begins after the prefix; where nothing is, one piece stays one piece.
         if part.compressed && part.prefix > 0 {
-            self.ready.push_back(Frame::data(part.bytes.split_to(part.prefix)));
+            ready.push_back(Frame::data(part.bytes.split_to(part.prefix)));
         }
         let verdict = scan.push(part.bytes);
-        self.release(scan, verdict)?;
-        if part.ends { self.end() } else { Ok(()) }
+        self.release(scan, verdict, ready)?;
+        if part.ends { self.end(ready) } else { Ok(()) }
     }
 
     /// Judges what is left of a message.
-    fn end(&mut self) -> Result<(), Finding> {
+    fn end(&mut self, ready: &mut Ready) -> Result<(), Finding> {
         let Some(mut scan) = self.message.take() else { return Ok(()) };
         let verdict = scan.finish();
-        self.release(scan, verdict)?;
+        self.release(scan, verdict, ready)?;
         self.message = None;
         Ok(())
     }
 
-    fn release(&mut self, mut scan: ContentScan, verdict: Result<Released, Finding>) -> Result<(), Finding> {
+    fn release(
+        &mut self,
+        mut scan: ContentScan,
+        verdict: Result<Released, Finding>,
+        ready: &mut Ready,
+    ) -> Result<(), Finding> {
         self.tell(&mut scan);
-        self.ready.extend(verdict?.map(Frame::data));
+        ready.extend(verdict?.map(Frame::data));
         self.message = Some(scan);
         Ok(())
     }
 
     /// The scan of a message with these fields.
     fn scan(&self, fields: &HeaderMap) -> ContentScan {
-        let scan = self.scanner.content(fields, self.except.clone());
-        match self.on_finding {
-            OnFinding::Stop => scan,
-            OnFinding::Record(_) => scan.overlooking(),
-        }
+        self.on_finding.prepared(self.scanner.content(fields, self.except.clone()))
     }
 
     /// Reports what was let pass, once for all messages: from then on each is searched for the proxy's own values alone.
@@ -191,59 +184,22 @@ fn coding(fields: &HeaderMap) -> HeaderMap {
     named.map(|coding| (header::CONTENT_ENCODING, coding.clone())).into_iter().collect()
 }
 
-impl<B> Body for Messages<B>
-where
-    B: Body<Data = Bytes> + Unpin,
-{
-    type Data = Bytes;
-    type Error = ScanError<B::Error>;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ScanError<B::Error>>>> {
-        let this = &mut *self;
-        loop {
-            if let Some(frame) = this.ready.pop_front() {
-                return Poll::Ready(Some(Ok(frame)));
-            }
-            if this.ended {
-                return Poll::Ready(None);
-            }
-            let frame = match ready!(Pin::new(&mut this.body).poll_frame(context)) {
-                Some(Ok(frame)) => Some(frame),
-                Some(Err(error)) => {
-                    this.ended = true;
-                    return Poll::Ready(Some(Err(ScanError::Body(error))));
-                }
-                None => None,
-            };
-            if let Err(finding) = this.take(frame) {
-                this.ended = true;
-                this.ready.clear();
-                return Poll::Ready(Some(Err(ScanError::Found(finding))));
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.ready.is_empty() && self.ended
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, sync::LazyLock};
+    use std::{
+        convert::Infallible,
+        pin::Pin,
+        sync::LazyLock,
+        task::{Context, Poll},
+    };
 
     use http::HeaderValue;
+    use http_body::Body;
     use http_body_util::BodyExt;
     use tokio::sync::mpsc;
 
     use super::*;
+    use crate::scan::stream::ScanError;
 
     static SCANNER: LazyLock<Arc<Scanner>> = LazyLock::new(|| Arc::new(Scanner::builtin()));
 

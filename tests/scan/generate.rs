@@ -77,13 +77,20 @@ pub(crate) fn secret(rule: &Rule, dice: &mut Dice) -> String {
             if extended { base58(&payload) } else { format!("bitcoin_wif={}", base58(&payload)) }
         }
         (Some(Structure::Bip39), _) => seed_phrase(dice),
-        _ => {
-            let hir = parse(rule.expression().expect("every other rule has an expression"));
-            let mut text = Vec::new();
-            write(&hir, dice, &mut text);
-            String::from_utf8(text).expect("generated text is ASCII")
+        (Some(Structure::Password), _) => {
+            // The shortest that the expression allows are no passwords.
+            (0..8).map(|_| described(rule, dice)).max_by_key(String::len).unwrap_or_default()
         }
+        _ => described(rule, dice),
     }
+}
+
+/// Any text that the rule's expression describes.
+fn described(rule: &Rule, dice: &mut Dice) -> String {
+    let hir = parse(rule.expression().expect("every other rule has an expression"));
+    let mut text = Vec::new();
+    write(&hir, dice, &mut text);
+    String::from_utf8(text).expect("generated text is ASCII")
 }
 
 /// The expression as the scan reads it.

@@ -39,6 +39,19 @@ fn secrets_of_every_format_are_found_in_every_carrier() {
 }
 
 #[test]
+fn a_rule_finds_whatever_its_expression_describes() {
+    const TRIES: u64 = 16;
+    let [plain, ..] = carriers::ALL else { panic!("there is a way to send text as it is") };
+    for rule in SCANNER.rules() {
+        let secrets = (0..TRIES).map(|seed| secret(rule, &mut Dice::new(seed)));
+        let missed: Vec<String> =
+            secrets.filter(|secret| matches!((plain.send)(&SCANNER, secret), Some(Ok(())))).collect();
+        // Chance makes a word or too plain a value once in a while.
+        assert!(missed.len() <= 2, "`{}` does not find {missed:#?}", rule.id());
+    }
+}
+
+#[test]
 fn there_are_at_least_120_formats() {
     assert!(SCANNER.rules().count() >= 120);
 }

@@ -43,6 +43,14 @@ fn a_users_rule_finds_what_it_describes() {
 }
 
 #[test]
+fn a_short_keyword_is_found_in_any_case_whatever_follows_it() {
+    let rule = "[[rules]]\nid = 'pin'\nregex = '(?i)pin[ =:]{1,3}([0-9]{8})'\nkeywords = ['Pin']\n";
+    for text in ["pin=84736251", "PIN: 84736251", "pIn = 84736251", "Pin 84736251"] {
+        assert!(judge(scanner(rule).unwrap(), text).is_some(), "{text}");
+    }
+}
+
+#[test]
 fn extending_keeps_the_built_in_rules_but_those_turned_off() {
     let scanner = scanner(RULE).unwrap();
     let ids: Vec<&str> = scanner.rules().map(|rule| rule.id()).collect();
@@ -60,9 +68,11 @@ fn what_cannot_be_supported_is_an_error_with_its_line() {
         ("regex = 'acme('\nkeywords = ['acme']", 3, "regular expression"),
         ("regex = '[a-z]{20}'", 3, "`keywords`"),
         ("regex = 'acme'\nkeyword = ['acme']", 4, "unknown field `keyword`"),
+        ("id = 'credential/acme'\nregex = 'acme'\nkeywords = ['acme']", 2, "values of the proxy's own"),
         ("regex = 'acme'\nkeywords = ['acme']\n[[rules.allowlists]]\npaths = ['x']", 6, "file path"),
     ] {
-        let error = scanner(&format!("[[rules]]\nid = \"acme\"\n{rule}\n")).err().expect("it is refused");
+        let id = if rule.starts_with("id") { "" } else { "id = 'acme'\n" };
+        let error = scanner(&format!("[[rules]]\n{id}{rule}\n")).err().expect("it is refused");
         assert!(error.contains(message), "{error}");
         assert!(error.contains(&format!("rules.toml:{line}:")), "{error}");
     }

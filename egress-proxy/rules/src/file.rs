@@ -80,6 +80,9 @@ impl fmt::Display for Located<'_> {
     }
 }
 
+/// What the ids of rules for the proxy's own values begin with.
+pub const GUARDED: [&str; 2] = ["credential/", "stand-in/"];
+
 /// The keys of the file, as gitleaks documents them.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -251,6 +254,12 @@ impl Reader<'_> {
         let before = self.problems.len();
         if let Some(path) = &table.path {
             self.problem(path.span(), "a request has no file path: `path` cannot be supported");
+        }
+        let id = table.id.get_ref();
+        if let Some(kind) = GUARDED.iter().find(|kind| id.starts_with(**kind)) {
+            let message =
+                format!("ids that begin with `{kind}` are for values of the proxy's own, which no route can exempt");
+            self.problem(table.id.span(), &message);
         }
         let id = table.id.into_inner();
         let (expression, keywords) = match (table.regex, table.check) {

@@ -19,7 +19,7 @@ use serde::Deserialize;
 pub use self::{
     anchors::{Anchor, anchors},
     encoding::{Endian, LONGEST, Step, Steps},
-    file::{Author, Problem, RulesError, RulesFile},
+    file::{Author, GUARDED, Problem, RulesError, RulesFile},
     patterns::{Bitmap, Builder, Hit, Packed, Patterns},
     shape::{ByteSet, Shape, Start, parse},
 };

@@ -345,7 +345,14 @@ impl Builder {
             self.add_completed(index, keyword.completions.iter().map(|text| text.to_vec()));
         } else if core.len() < GRAM {
             let rest = &keyword.text[start + core.len()..];
-            self.add_completed(index, following(rest).into_iter().map(|next| [core, &[next]].concat()));
+            let spellings = match keyword.case {
+                Case::Counts => vec![core.to_vec()],
+                Case::Ignored => every_spelling(core),
+            };
+            let next = following(rest);
+            let completed =
+                |text: Vec<u8>| next.iter().map(move |next| [&text[..], &[*next]].concat()).collect::<Vec<_>>();
+            self.add_completed(index, spellings.into_iter().flat_map(completed));
         } else if keyword.case == Case::Ignored {
             self.enter(index, core, Encoded::plain(core), Case::Ignored);
             for spelling in common_spellings(core) {
@@ -446,7 +453,7 @@ fn stays_plain(byte: u8) -> bool {
 fn following(rest: &[u8]) -> Vec<u8> {
     match rest.first() {
         Some(next) => vec![*next, b'%', b'\\'],
-        None => (0..128_u8).filter(|byte| byte.is_ascii_alphanumeric() || b"_-~:/[$".contains(byte)).collect(),
+        None => (0..128_u8).filter(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()).collect(),
     }
 }
 
@@ -457,6 +464,17 @@ fn common_spellings(word: &[u8]) -> Vec<Vec<u8>> {
     let title = [&upper[..1], &lower[1..]].concat();
     let mut all = vec![lower, upper, title];
     all.dedup();
+    all
+}
+
+/// A short word in all of its spellings.
+fn every_spelling(word: &[u8]) -> Vec<Vec<u8>> {
+    let mut all = vec![word.to_vec()];
+    for place in (0..word.len()).filter(|place| word[*place].is_ascii_alphabetic()) {
+        let mut other = all.clone();
+        other.iter_mut().for_each(|spelling| spelling[place] ^= 0x20);
+        all.extend(other);
+    }
     all
 }
 

@@ -62,6 +62,7 @@ enum Decoder {
     Zstd {
         decoder: ZstdDecoder<'static>,
         between_frames: bool,
+        out: Vec<u8>,
     },
     /// The messages of a gRPC stream, each with a coding of its own.
     Grpc(Box<Messages>),
@@ -150,6 +151,17 @@ impl Codings {
     }
 }
 
+impl Codings {
+    /// What the innermost coding unfolded to before it broke off, after an error.
+    pub(super) fn salvage(&mut self) -> Vec<u8> {
+        match self.stages.last_mut().map(|stage| &mut stage.decoder) {
+            Some(Decoder::Gzip(decoder)) => std::mem::take(decoder.get_mut()),
+            Some(Decoder::Zstd { out, .. }) => std::mem::take(out),
+            _ => Vec::new(),
+        }
+    }
+}
+
 impl Stage {
     fn named(name: &str, skipped: Skipped) -> Result<Option<Stage>, Unreadable> {
         let unusable = |_| Unreadable::Unknown(name.to_owned());
@@ -163,7 +175,7 @@ impl Stage {
                 let mut decoder = ZstdDecoder::new().map_err(unusable)?;
                 let window = zstd::zstd_safe::DParameter::WindowLogMax(ZSTD_WINDOW_LOG);
                 decoder.set_parameter(window).map_err(unusable)?;
-                (Layer::Zstd, Decoder::Zstd { decoder, between_frames: true })
+                (Layer::Zstd, Decoder::Zstd { decoder, between_frames: true, out: Vec::new() })
             }
             _ => return Err(Unreadable::Unknown(name.to_owned())),
         };
@@ -189,7 +201,10 @@ impl Decoder {
             Decoder::Gzip(decoder) => written(decoder, bytes, |decoder| decoder.get_mut()),
             Decoder::Brotli(decoder) => decoder.decode(bytes),
             Decoder::Deflate(deflate) => deflate.decode(bytes),
-            Decoder::Zstd { decoder, between_frames } => unzstd(decoder, between_frames, bytes),
+            Decoder::Zstd { decoder, between_frames, out } => {
+                unzstd(decoder, between_frames, bytes, out)?;
+                Ok(std::mem::take(out))
+            }
             Decoder::Grpc(messages) => messages.decode(bytes).map_err(io::Error::other),
         }
     }
@@ -250,8 +265,12 @@ fn written<D: Write>(decoder: &mut D, bytes: &[u8], output: fn(&mut D) -> &mut V
     Ok(std::mem::take(output(decoder)))
 }
 
-fn unzstd(decoder: &mut ZstdDecoder<'static>, between_frames: &mut bool, bytes: &[u8]) -> io::Result<Vec<u8>> {
-    let mut out = Vec::with_capacity(4 * bytes.len());
+fn unzstd(
+    decoder: &mut ZstdDecoder<'static>,
+    between_frames: &mut bool,
+    bytes: &[u8],
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
     let mut input = InBuffer::around(bytes);
     let mut buffer = [0; 16 << 10];
     loop {
@@ -269,7 +288,7 @@ fn unzstd(decoder: &mut ZstdDecoder<'static>, between_frames: &mut bool, bytes: 
             *between_frames = hint == 0;
         }
         if idle || (hint == 0 && input.pos() == bytes.len()) {
-            return Ok(out);
+            return Ok(());
         }
     }
 }

@@ -273,7 +273,11 @@ impl Unfolding {
         let text = match self.codings.decode(bytes) {
             Ok(text) => text,
             Err(error) if self.declared => return Err(unreadable(&error)),
-            Err(_) => return Ok(None),
+            // It is judged as sent from here on; what it unfolded to until here is judged to its end.
+            Err(_) => {
+                let text = self.codings.salvage();
+                return self.judge_last(scanner, asked, &text).map(|()| None);
+            }
         };
         self.unfolded += text.len() as u64;
         self.steps.push_back((taken, self.unfolded));
@@ -288,9 +292,14 @@ impl Unfolding {
         let text = match self.codings.finish() {
             Ok(text) => text,
             Err(error) if self.declared => return Err(unreadable(&error)),
-            Err(_) => return Ok(()),
+            Err(_) => self.codings.salvage(),
         };
-        let verdict = self.tape.push(scanner, asked, &text).and_then(|_| self.tape.finish(scanner, asked));
+        self.judge_last(scanner, asked, &text)
+    }
+
+    /// Judges what was unfolded before it broke off, and its end.
+    fn judge_last(&mut self, scanner: &Scanner, asked: &mut Asked, text: &[u8]) -> Result<(), Finding> {
+        let verdict = self.tape.push(scanner, asked, text).and_then(|_| self.tape.finish(scanner, asked));
         verdict.map(drop).map_err(|stop| self.found(scanner, stop))
     }
 
@@ -424,6 +433,29 @@ mod tests {
             let text = format!("{{\"some\": \"{form}\"}}");
             let finding = judge(text.as_bytes(), 100).1;
             assert_eq!(finding.map(|finding| finding.rule).as_deref(), Some("aws-access-key"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_compressed_is_judged_as_far_as_it_unfolds() {
+        use std::io::Write;
+        let text = format!("{} {}", "lorem ipsum ".repeat(3), key());
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        gzip.write_all(text.as_bytes()).and_then(|()| gzip.flush()).expect("memory");
+        let zstd = {
+            let mut coder = zstd::Encoder::new(Vec::new(), 3).expect("memory");
+            coder.write_all(text.as_bytes()).and_then(|()| coder.flush()).expect("memory");
+            coder.get_ref().clone()
+        };
+        for begun in [gzip.get_ref().clone(), zstd] {
+            // It breaks off, and goes on as something else.
+            let spoilt = [&begun[..], &[0xff; 64]].concat();
+            for text in [&begun, &spoilt] {
+                for cut in [1, 7, 5000] {
+                    let finding = judge(text, cut).1.expect("the key is found");
+                    assert_eq!(finding.rule, "aws-access-key", "cut at {cut}");
+                }
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use http::HeaderName;
+use scan_rules::GUARDED;
 
 /// Something that must not leave.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,12 +53,12 @@ pub enum Layer {
 pub(super) const UNREADABLE: &str = "unreadable-content";
 
 /// What the ids of rules for the proxy's own values begin with.
-pub(super) const CREDENTIAL: &str = "credential/";
-pub(super) const STAND_IN: &str = "stand-in/";
+pub(super) const CREDENTIAL: &str = GUARDED[0];
+pub(super) const STAND_IN: &str = GUARDED[1];
 
 /// Whether the rule of this id is for a value of the proxy's own.
 pub(super) fn is_guarded(rule: &str) -> bool {
-    rule.starts_with(CREDENTIAL) || rule.starts_with(STAND_IN)
+    GUARDED.iter().any(|kind| rule.starts_with(kind))
 }
 
 impl Finding {

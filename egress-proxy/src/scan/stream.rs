@@ -32,55 +32,33 @@ pub enum OnFinding {
     Record(Box<dyn FnMut(Finding) + Send + Sync>),
 }
 
-/// A body whose content and trailers are scanned as they pass.
-pub struct Scanned<B> {
+/// A body whose frames are judged as they pass.
+pub struct Judged<B, J> {
     body: B,
-    scan: ContentScan,
-    on_finding: OnFinding,
+    judge: J,
     ready: VecDeque<Frame<Bytes>>,
     ended: bool,
 }
 
-impl<B> Scanned<B>
-where
-    B: Body<Data = Bytes>,
-{
-    pub fn new(body: B, scan: ContentScan, on_finding: OnFinding) -> Scanned<B> {
-        let scan = match on_finding {
-            OnFinding::Stop => scan,
-            OnFinding::Record(_) => scan.overlooking(),
-        };
-        Scanned { body, scan, on_finding, ready: VecDeque::new(), ended: false }
-    }
+/// Judges the frames of a body one after the other.
+pub trait Judge {
+    /// Takes a frame, or the end; queues what may leave.
+    fn take(&mut self, frame: Option<Frame<Bytes>>, ready: &mut VecDeque<Frame<Bytes>>) -> Result<(), Finding>;
 
-    /// Takes a frame, or the end; what may leave is queued.
-    fn take(&mut self, frame: Option<Frame<Bytes>>) -> Result<(), Finding> {
-        self.ended |= frame.is_none();
-        let (data, trailers) = match frame.map(Frame::into_data) {
-            Some(Ok(data)) => (Some(data), None),
-            Some(Err(frame)) => (None, Some(frame)),
-            None => (None, None),
-        };
-        let verdict = match data {
-            Some(data) => self.scan.push(data),
-            None => self.scan.finish(),
-        };
-        let verdict = verdict.and_then(|released| match trailers.as_ref().and_then(Frame::trailers_ref) {
-            Some(fields) => self.scan.trailers(fields).map(|()| released),
-            None => Ok(released),
-        });
-        if let (Some(finding), OnFinding::Record(report)) = (self.scan.overlooked(), &mut self.on_finding) {
-            report(finding);
-        }
-        self.ready.extend(verdict?.map(Frame::data));
-        self.ready.extend(trailers);
-        Ok(())
+    /// Bytes that were taken and wait.
+    fn held(&self) -> u64;
+}
+
+impl<B, J> Judged<B, J> {
+    pub fn by(judge: J, body: B) -> Self {
+        Self { body, judge, ready: VecDeque::new(), ended: false }
     }
 }
 
-impl<B> Body for Scanned<B>
+impl<B, J> Body for Judged<B, J>
 where
     B: Body<Data = Bytes> + Unpin,
+    J: Judge + Unpin,
 {
     type Data = Bytes;
     type Error = ScanError<B::Error>;
@@ -105,7 +83,8 @@ where
                 }
                 None => None,
             };
-            if let Err(finding) = this.take(frame) {
+            this.ended = frame.is_none();
+            if let Err(finding) = this.judge.take(frame, &mut this.ready) {
                 this.ended = true;
                 this.ready.clear();
                 return Poll::Ready(Some(Err(ScanError::Found(finding))));
@@ -119,7 +98,7 @@ where
 
     fn size_hint(&self) -> SizeHint {
         let ready: usize = self.ready.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
-        let held = ready as u64 + self.scan.held();
+        let held = ready as u64 + self.judge.held();
         let rest = self.body.size_hint();
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower() + held);
@@ -127,5 +106,58 @@ where
             hint.set_upper(upper + held);
         }
         hint
+    }
+}
+
+/// A body whose content and trailers are scanned as they pass.
+pub type Scanned<B> = Judged<B, Whole>;
+
+/// Judges everything as one content.
+pub struct Whole {
+    scan: ContentScan,
+    on_finding: OnFinding,
+}
+
+impl<B> Scanned<B> {
+    pub fn new(body: B, scan: ContentScan, on_finding: OnFinding) -> Scanned<B> {
+        Judged::by(Whole { scan: on_finding.prepared(scan), on_finding }, body)
+    }
+}
+
+impl OnFinding {
+    /// A scan that stops a content, or lets it pass.
+    pub fn prepared(&self, scan: ContentScan) -> ContentScan {
+        match self {
+            OnFinding::Stop => scan,
+            OnFinding::Record(_) => scan.overlooking(),
+        }
+    }
+}
+
+impl Judge for Whole {
+    fn take(&mut self, frame: Option<Frame<Bytes>>, ready: &mut VecDeque<Frame<Bytes>>) -> Result<(), Finding> {
+        let (data, trailers) = match frame.map(Frame::into_data) {
+            Some(Ok(data)) => (Some(data), None),
+            Some(Err(frame)) => (None, Some(frame)),
+            None => (None, None),
+        };
+        let verdict = match data {
+            Some(data) => self.scan.push(data),
+            None => self.scan.finish(),
+        };
+        let verdict = verdict.and_then(|released| match trailers.as_ref().and_then(Frame::trailers_ref) {
+            Some(fields) => self.scan.trailers(fields).map(|()| released),
+            None => Ok(released),
+        });
+        if let (Some(finding), OnFinding::Record(report)) = (self.scan.overlooked(), &mut self.on_finding) {
+            report(finding);
+        }
+        ready.extend(verdict?.map(Frame::data));
+        ready.extend(trailers);
+        Ok(())
+    }
+
+    fn held(&self) -> u64 {
+        self.scan.held()
     }
 }
