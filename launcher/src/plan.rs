@@ -64,8 +64,17 @@ pub struct Egress {
     pub allow_cidr: Vec<IpNet>,
     /// PEM text of a company's own CA, given as `--upstream-ca`.
     pub upstream_ca: Option<String>,
-    /// Text of a user's own rules for the scan, in gitleaks' format; sent to the proxy's standard input.
-    pub scan_rules: Option<String>,
+    /// A user's own rules for the scan; sent to the proxy's standard input.
+    pub scan_rules: Option<ScanRules>,
+}
+
+/// A rules file in gitleaks' format.
+pub struct ScanRules {
+    /// As the preflight names the file.
+    pub shown: String,
+    pub text: String,
+    /// Whether the built-in rules stay beside its own.
+    pub extends: bool,
 }
 
 /// One distinct `token_ref`.

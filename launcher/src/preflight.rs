@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::plan::{Plan, Supervise};
+use crate::plan::{Plan, ScanRules, Supervise};
 use crate::spec::Dlp;
 
 /// `Display` is the whole text, with a line feed at the end of each line.
@@ -40,6 +40,10 @@ impl Preflight<'_> {
         lines.extend(self.0.granted.iter().map(|proposal| format!("{proposal} [approved earlier]")));
         if lines.is_empty() {
             lines.push(NOTHING.to_owned());
+        }
+        if let Some(ScanRules { shown, extends, .. }) = &self.0.egress.scan_rules {
+            let beside = if *extends { "beside" } else { "instead of" };
+            lines.push(format!("scan rules: {shown} ({beside} the built-in ones)"));
         }
         match self.0.dlp {
             Dlp::Both => {}

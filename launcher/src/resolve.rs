@@ -63,6 +63,16 @@ pub fn resolve(spec: &Spec, agent: &Agent, bottle: &Bottle, host: &Host, identit
     })
 }
 
+/// What the proxy would refuse to scan by, told without a start.
+///
+/// # Errors
+/// A rules file that cannot be used, exemptions that name no rule.
+pub fn check_scan(bottle: &Bottle, host: &Host) -> Result<(), Unmet> {
+    let mut problems = Problems::default();
+    egress::scan_rules_in_force(bottle, host, &mut problems);
+    if problems.is_empty() { Ok(()) } else { Err(Unmet(problems.into_reports())) }
+}
+
 fn agent_env(assignments: &[Assignment], host: &Host, problems: &mut Problems) -> AgentEnv {
     let mut env = AgentEnv::default();
     for Assignment { variable, value } in assignments {

@@ -254,4 +254,27 @@ fn mistakes_in_rules_for_the_scan_are_told_at_their_lines() {
     context.write("user/rules.toml", "[[rules]]\nid = \"acme\"\nregex = 'acme[0-9]{9}'\nkeywords = ['acme']\n");
     let whole = context.run(&["start", "impl", "--dry-run"]);
     assert!(whole.starts_with("exit code: 0\n"), "{whole}");
+    assert!(whole.contains("scan rules: ~/rules.toml (instead of the built-in ones)"), "{whole}");
+}
+
+#[test]
+fn exemptions_from_rules_that_are_not_there_are_told_at_their_lines() {
+    let context = Context::with_agent();
+    let route = "egress_proxy:\n  routes:\n    - host: ex.example\n      scan_except: [jwt, githb-token, acme]\n";
+    context.bottle("dev", &format!("---\n{route}---\n"));
+    let unknown = context.run(&["start", "impl", "--dry-run"]);
+    assert!(unknown.contains(":5:26: there is no scan rule `githb-token`"), "{unknown}");
+    assert!(unknown.contains("did you mean `github-token`?") && unknown.contains("no scan rule `acme`"), "{unknown}");
+    assert!(!unknown.contains("`jwt`"), "{unknown}");
+
+    let own = "[extend]\nuseDefault = true\n[[rules]]\nid = \"acme\"\nregex = 'acme[0-9]{9}'\nkeywords = ['acme']\n";
+    context.write("user/rules.toml", own);
+    let route = route.replace("githb-token", "github-token");
+    context.bottle("dev", &format!("---\n{route}  scan_rules: ~/rules.toml\n---\n"));
+    let known = context.run(&["start", "impl", "--dry-run"]);
+    assert!(known.starts_with("exit code: 0\n"), "{known}");
+    assert!(known.contains("scan rules: ~/rules.toml (beside the built-in ones)"), "{known}");
+    context.write("user/rules.toml", &own.replace("useDefault = true", "useDefault = false"));
+    let alone = context.run(&["check", "impl", "GET", "https://ex.example/"]);
+    assert!(alone.contains("there is no scan rule `jwt`"), "{alone}");
 }

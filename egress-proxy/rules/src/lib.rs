@@ -47,6 +47,23 @@ pub const GROUPS: [&str; 10] = [
     "wallets",
 ];
 
+/// The ids of the rules that we ship, for programs that only need to know a name: the files' own lines.
+pub fn shipped_ids() -> impl Iterator<Item = &'static str> {
+    const FILES: [&str; GROUPS.len()] = [
+        include_str!("../cloud.toml"),
+        include_str!("../source-hosting.toml"),
+        include_str!("../model-providers.toml"),
+        include_str!("../packages.toml"),
+        include_str!("../chat.toml"),
+        include_str!("../payment.toml"),
+        include_str!("../observability.toml"),
+        include_str!("../databases.toml"),
+        include_str!("../keys.toml"),
+        include_str!("../wallets.toml"),
+    ];
+    FILES.into_iter().flat_map(str::lines).filter_map(|line| line.strip_prefix("id = \"")?.strip_suffix('"'))
+}
+
 /// One format of secrets, as its file defines it.
 #[derive(Clone, Debug)]
 pub struct Definition {
@@ -155,4 +172,16 @@ pub fn shipped(directory: &Path) -> Result<Vec<Definition>, RulesError> {
         rules.extend(RulesFile::read(&path, group, Author::Project)?.rules);
     }
     Ok(rules)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ids_are_those_of_the_rules() {
+        let rules = shipped(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("the rules are valid");
+        let ids: Vec<&str> = rules.iter().map(|rule| &*rule.id).collect();
+        assert_eq!(shipped_ids().collect::<Vec<_>>(), ids);
+    }
 }

@@ -155,7 +155,11 @@ impl Codings {
     /// What the innermost coding unfolded to before it broke off, after an error.
     pub(super) fn salvage(&mut self) -> Vec<u8> {
         match self.stages.last_mut().map(|stage| &mut stage.decoder) {
-            Some(Decoder::Gzip(decoder)) => std::mem::take(decoder.get_mut()),
+            Some(Decoder::Gzip(decoder)) => {
+                // Hands over what is decoded, and meets the error again.
+                let _broken = decoder.flush();
+                std::mem::take(decoder.get_mut())
+            }
             Some(Decoder::Zstd { out, .. }) => std::mem::take(out),
             _ => Vec::new(),
         }

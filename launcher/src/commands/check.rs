@@ -19,9 +19,11 @@ use crate::manifest::Manifests;
 use crate::manifest::egress::{GrantedRoute, RouteOrigin, path_text};
 use crate::plan::Supervise;
 use crate::printer::Printer;
+use crate::resolve::check_scan;
 
 pub(super) fn run(args: &CheckArgs, host: &Host, printer: Printer) -> Result<Exit, Failure> {
     let (agent, bottle) = Manifests::new(host).load(&args.agent)?;
+    check_scan(&bottle, host)?;
     let granted = bottle.egress.effective_routes();
     let routes = Routes::new(granted.iter().map(|granted| granted.route.clone()).collect()).unwrap_or_default();
     let Target { scheme, authority, path } = args.url.parse::<Target>()?;

@@ -32,8 +32,13 @@ pub struct GrantedRoute {
 pub enum RouteOrigin {
     /// Folded in, because no manifest names the host.
     Default,
-    /// The place of the entry, and of its `token_ref` where it has one.
-    File { entry: Placed<()>, token_ref: Option<Placed<Variable>>, placeholder: Option<Placed<Variable>> },
+    /// The place of the entry, and of what it names that is known elsewhere.
+    File {
+        entry: Placed<()>,
+        token_ref: Option<Placed<Variable>>,
+        placeholder: Option<Placed<Variable>>,
+        scan_except: Vec<Placed<String>>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +118,7 @@ fn routes(node: &Node<'_, '_>, source: &Arc<Source>, log: &mut Diagnostics) -> O
             entry: Placed { at: Located { length: 1, ..item.locate(()) }, source: source.clone() },
             token_ref: auth_variable(&item, &route, "token_ref", source),
             placeholder: auth_variable(&item, &route, "placeholder", source),
+            scan_except: exemptions(&item, source).unwrap_or_default(),
         };
         routes.push(GrantedRoute { route, origin });
     }
@@ -132,6 +138,13 @@ fn auth_variable(
     let node = auth.take(key)?;
     let variable = node.as_text()?.parse().ok()?;
     Some(Placed { at: node.locate(variable), source: source.clone() })
+}
+
+/// The places of the rules under `scan_except`.
+fn exemptions(item: &Node<'_, '_>, source: &Arc<Source>) -> Option<Vec<Placed<String>>> {
+    let known_good = &mut Diagnostics::default(); // `decode_entry` reported what there was to report
+    let ids = item.map(known_good)?.take("scan_except")?.texts(known_good)?;
+    Some(ids.into_iter().map(|at| Placed { at, source: source.clone() }).collect())
 }
 
 fn defaults(node: &Node<'_, '_>, log: &mut Diagnostics) -> Option<Defaults> {

@@ -1,9 +1,9 @@
 //! Routes of the manifest → the table that the proxy reads: host variables become slots, and the agent gets stand-ins.
 
-use scan_rules::{Author, Problem, RulesFile};
+use scan_rules::{Author, Problem, RulesFile, shipped_ids};
 use shared::contract::{placeholder_slot, token_slot};
 use shared::routes::{Auth, AuthScheme, CredentialSource, InspectMode, Route, Routes};
-use shared::yaml::Diagnostic;
+use shared::yaml::{Diagnostic, nearest};
 
 use super::missing_variable;
 use crate::host::Host;
@@ -11,7 +11,7 @@ use crate::manifest::bottle::Bottle;
 use crate::manifest::egress::{GrantedRoute, RouteOrigin, Telemetry};
 use crate::manifest::source::{Placed, Problems, Source};
 use crate::name::Variable;
-use crate::plan::{AgentEnv, Egress, PlaceholderSlot, TokenSlot};
+use crate::plan::{AgentEnv, Egress, PlaceholderSlot, ScanRules, TokenSlot};
 use crate::secret::Secret;
 use crate::spec::Dlp;
 
@@ -26,7 +26,7 @@ pub(super) fn resolve(bottle: &Bottle, host: &Host, problems: &mut Problems) -> 
         placeholders,
         allow_cidr: bottle.egress.allow_cidr.clone(),
         upstream_ca: upstream_ca(bottle.egress.upstream_ca.as_ref(), host, problems),
-        scan_rules: scan_rules(bottle.egress.scan_rules.as_ref(), host, problems),
+        scan_rules: scan_rules_in_force(bottle, host, problems),
     }
 }
 
@@ -171,8 +171,15 @@ fn upstream_ca(given: Option<&Placed<String>>, host: &Host, problems: &mut Probl
     }
 }
 
+/// A user's own rules, checked with the exemptions from them.
+pub(super) fn scan_rules_in_force(bottle: &Bottle, host: &Host, problems: &mut Problems) -> Option<ScanRules> {
+    let rules = scan_rules(bottle.egress.scan_rules.as_ref(), host, problems);
+    check_exemptions(bottle, rules.as_ref(), problems);
+    rules.map(|(rules, _)| rules)
+}
+
 /// Rules that the proxy would refuse are refused here, at their lines.
-fn scan_rules(given: Option<&Placed<String>>, host: &Host, problems: &mut Problems) -> Option<String> {
+fn scan_rules(given: Option<&Placed<String>>, host: &Host, problems: &mut Problems) -> Option<(ScanRules, RulesFile)> {
     let given = given?;
     let Some(path) = host.expand(given.value()) else {
         problems.push(&given.source, given.at.error("a rules file is absolute or begins with `~/`"));
@@ -181,7 +188,7 @@ fn scan_rules(given: Option<&Placed<String>>, host: &Host, problems: &mut Proble
     let shown = host.shorten(&path);
     match std::fs::read_to_string(&path) {
         Ok(text) => match RulesFile::parse(&shown, &text, "user", Author::User) {
-            Ok(_) => Some(text),
+            Ok(file) => Some((ScanRules { shown, text, extends: file.extends }, file)),
             Err(error) => {
                 let file = Source::named(&path, shown, text);
                 for Problem { line, column, message, .. } in error.problems() {
@@ -194,6 +201,28 @@ fn scan_rules(given: Option<&Placed<String>>, host: &Host, problems: &mut Proble
         Err(error) => {
             problems.push(&given.source, given.at.error(format!("`{shown}` cannot be read: {error}")));
             None
+        }
+    }
+}
+
+/// The proxy does not start with an exemption that names no rule.
+fn check_exemptions(bottle: &Bottle, own: Option<&(ScanRules, RulesFile)>, problems: &mut Problems) {
+    let own = own.map(|(_, file)| file);
+    if own.is_none() && bottle.egress.scan_rules.is_some() {
+        return; // which rules there are is not known
+    }
+    let stays = |id: &&str| own.is_none_or(|own| own.extends && !own.disabled.iter().any(|off| off == id));
+    let mut rules: Vec<&str> = own.map_or_else(Vec::new, |own| own.rules.iter().map(|rule| rule.id.as_ref()).collect());
+    shipped_ids().filter(stays).for_each(|id| rules.push(id));
+    for granted in &bottle.egress.routes {
+        let RouteOrigin::File { scan_except, .. } = &granted.origin else { continue };
+        for id in scan_except.iter().filter(|id| !rules.contains(&id.value().as_str())) {
+            let hint = match nearest(id.value(), &rules) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "`egress-proxy scan --rules` lists them".to_owned(),
+            };
+            let error = id.at.error(format!("there is no scan rule `{}`", id.value()));
+            problems.push(&id.source, error.with_hint(hint));
         }
     }
 }

@@ -185,7 +185,7 @@ fn document(plan: &Plan, authority: &CertificateAuthority) -> String {
     let stand_ins = plan.egress.placeholders.iter().map(|stand_in| (stand_in.slot.clone(), stand_in.value.as_str()));
     let secrets: BTreeMap<String, &str> = tokens.chain(stand_ins).collect();
     let key = authority.key_pem();
-    let rules = plan.egress.scan_rules.as_deref();
+    let rules = plan.egress.scan_rules.as_ref().map(|rules| rules.text.as_str());
     stdin_line(Some(plan.table().to_json()), Some((authority.cert_pem(), &key)), &secrets, rules)
 }
 
