@@ -28,6 +28,27 @@ pub(crate) async fn inspect(thing: &str) -> Value {
     found.into_iter().next().expect("one thing was asked about")
 }
 
+/// Whether an inspected container lost every capability: Docker says so in a word, Podman names each that it would have given.
+pub(crate) fn lost_every_capability(found: &Value) -> bool {
+    let dropped: Vec<&str> =
+        found["HostConfig"]["CapDrop"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    dropped == ["ALL"] || GIVEN_BY_PODMAN.iter().all(|capability| dropped.contains(capability))
+}
+
+const GIVEN_BY_PODMAN: [&str; 11] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "NET_BIND_SERVICE",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
+];
+
 /// The names of all containers and networks of one bottle, running or not.
 pub(crate) async fn belongings(identity: &str) -> Vec<String> {
     let filter = format!("label=claude-bottle.identity={identity}");
