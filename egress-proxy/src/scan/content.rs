@@ -272,7 +272,7 @@ impl Unfolding {
     fn push(&mut self, scanner: &Scanner, asked: &mut Asked, bytes: &[u8], taken: u64) -> Result<Option<u64>, Finding> {
         let text = match self.codings.decode(bytes) {
             Ok(text) => text,
-            Err(error) if self.declared => return Err(unreadable(&error)),
+            Err(error) if self.is_refused(&error) => return Err(unreadable(&error)),
             // It is judged as sent from here on; what it unfolded to until here is judged to its end.
             Err(_) => {
                 let text = self.codings.salvage();
@@ -291,10 +291,15 @@ impl Unfolding {
     fn finish(&mut self, scanner: &Scanner, asked: &mut Asked) -> Result<(), Finding> {
         let text = match self.codings.finish() {
             Ok(text) => text,
-            Err(error) if self.declared => return Err(unreadable(&error)),
+            Err(error) if self.is_refused(&error) => return Err(unreadable(&error)),
             Err(_) => self.codings.salvage(),
         };
         self.judge_last(scanner, asked, &text)
+    }
+
+    /// What no field names may be something else that begins alike. A bomb is none, and hides what comes after it.
+    fn is_refused(&self, error: &Unreadable) -> bool {
+        self.declared || *error == Unreadable::Bomb
     }
 
     /// Judges what was unfolded before it broke off, and its end.
@@ -434,6 +439,15 @@ mod tests {
             let finding = judge(text.as_bytes(), 100).1;
             assert_eq!(finding.map(|finding| finding.rule).as_deref(), Some("aws-access-key"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_bomb_is_refused_though_no_field_names_its_coding() {
+        use std::io::Write;
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        gzip.write_all(&vec![0; 32 << 20]).and_then(|()| gzip.write_all(key().as_bytes())).expect("memory");
+        let bomb = gzip.finish().expect("memory");
+        assert_eq!(judge(&bomb, 4096).1.map(|finding| finding.rule).as_deref(), Some(UNREADABLE));
     }
 
     #[test]
