@@ -49,6 +49,18 @@ fn documented_examples_and_placeholders_are_not_reported() {
         ["sk-ant-api03-", &"X".repeat(95)].concat(),
         ["AIza", "SyA1234567890abcdefghijklmnopqrstuv"].concat(),
         ["sk_test_", "your_stripe_key_goes_here"].concat(),
+        ["Authorization: Bearer ", "j2YnGtXjzzzHNjkd1CJxoQubA1o="].concat(),
+        ["refresh_token=", "tGzv3JOkF0XG5Qx2TlKWIA"].concat(),
+        [
+            "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzb21lIjoicGF5bG9hZCJ9.",
+            "4twFt5NiznN84AWoo1d7KO1T_yoc0Z6XOpOVswacPZg",
+        ]
+        .concat(),
+        [
+            "AccountName=devstoreaccount1;AccountKey=",
+            "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
+        ]
+        .concat(),
         "postgres://user:password@localhost:5432/app".to_owned(),
         "postgres://app:${DB_PASSWORD}@db.internal/app".to_owned(),
         "https://<user>:<password>@example.com/".to_owned(),

@@ -23,11 +23,23 @@ const WORDS: [&str; 17] = [
     "<redac",
 ];
 
-/// Credentials that a vendor prints in its documentation.
-const DOCUMENTED: [&str; 3] = [
+/// Credentials that a vendor or a standard prints in its documentation; of JSON Web Tokens the signature.
+const DOCUMENTED: [&str; 10] = [
     "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
     "je7MtGbClwBF/2Zp9Utk/h3yCo8nvbEXAMPLEKEY",
     "4eC39HqLyjWDarjtT1zdp7dc",
+    // RFC 6749, the access and the refresh token of every example.
+    "2YotnFZFEjr1zCsicMWpAA",
+    "tGzv3JOkF0XG5Qx2TlKWIA",
+    // RFC 7515 and RFC 7519.
+    "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+    // The introduction to JSON Web Tokens, and PyJWT's.
+    "SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c",
+    "4twFt5NiznN84AWoo1d7KO1T_yoc0Z6XOpOVswacPZg",
+    // draft-dejong-remotestorage.
+    "j2YnGtXjzzzHNjkd1CJxoQubA1o=",
+    // The storage emulator's, the same on every machine.
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
 ];
 
 /// Whether a value that matched a format was meant to be read, not used.
