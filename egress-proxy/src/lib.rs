@@ -21,6 +21,7 @@ pub mod hop_by_hop;
 pub mod inspect;
 pub mod intercept;
 pub mod learn;
+pub mod linger;
 pub mod live;
 pub mod mask;
 pub mod metrics;

@@ -29,6 +29,7 @@ use crate::{
     discretion,
     exchange::{self, Origin},
     intercept::intercept,
+    linger::Lingering,
     pace::{Attended, Heard, Pace, Quiet},
     policy::ConnectPermit,
     proxy::Proxy,
@@ -137,7 +138,8 @@ where
             .max_header_list_size(limits.head_bytes)
             // WebSocket over h2 (RFC 8441).
             .enable_connect_protocol()
-            .serve_connection(TokioIo::new(stream), service);
+            // Its client sends WINDOW_UPDATEs for as long as it reads.
+            .serve_connection(TokioIo::new(Lingering::new(stream)), service);
         return until_quiet(connection, shutdown, &pace, limits.patience).await;
     }
     let connection = http1::Builder::new()
