@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::bottle::{Bottle, Setup};
-use crate::engine::{self, docker, inspect};
+use crate::engine::{self, docker, inspect, lost_every_capability};
 use crate::git_host::GitHost;
 
 /// A bottle with one repository behind the gate.
@@ -179,8 +179,12 @@ async fn only_what_the_manifest_names_is_served_and_the_key_is_nowhere() {
     // In the gate's memory, and not on the disk that its container has.
     let mounts = docker(&["exec", &place.bottle.container("git-gate"), "cat", "/proc/mounts"]).await;
     assert!(mounts.lines().any(|line| line.starts_with("tmpfs /run/git-gate ")), "{mounts}");
+    // The gate's user enters, and nobody else.
+    let home = "cd /run/git-gate && stat -c '%n %a %u' . keys keys/*";
+    let owned = docker(&["exec", "-u", "65532", &place.bottle.container("git-gate"), "sh", "-c", home]).await;
+    assert_eq!(owned, ". 700 65532\nkeys 700 65532\nkeys/infra 400 65532");
     assert_eq!(gate["HostConfig"]["ReadonlyRootfs"], true);
-    assert_eq!(gate["HostConfig"]["CapDrop"], serde_json::json!(["ALL"]));
+    assert!(lost_every_capability(&gate), "{gate}");
     assert!(place.bottle.exit(0).await.status.success());
     let volumes = gate["Mounts"].as_array().expect("mounts").iter().filter_map(|mount| mount["Name"].as_str());
     let left = docker(&["volume", "ls", "-q"]).await;

@@ -30,10 +30,8 @@ pub(super) async fn start(
 ) -> Result<GitGate, DockerError> {
     let name = Role::GitGate.name(&plan.identity);
     let hosts = plan.git.iter().flat_map(|remote| remote.extra_hosts.iter().cloned()).collect();
-    let scratch = vec![
-        Scratch::Memory { path: KEYS, options: format!("mode=0700,uid={NOBODY_ID},gid={NOBODY_ID},size=16m,noexec") },
-        Scratch::Disk { path: REPOSITORIES },
-    ];
+    let scratch =
+        vec![Scratch::Memory { path: KEYS, owner: NOBODY_ID, megabytes: 16 }, Scratch::Disk { path: REPOSITORIES }];
     let place = |network| membership(network, GIT_GATE_ALIAS);
     engine
         .create_container(ContainerSpec {

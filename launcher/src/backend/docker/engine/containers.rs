@@ -75,8 +75,8 @@ pub(crate) enum Root {
 pub(crate) enum Scratch {
     /// With an owner and access as in the image.
     Disk { path: &'static str },
-    /// Never written to a disk; `options` as `mount` takes them.
-    Memory { path: &'static str, options: String },
+    /// Never written to a disk; for the container's user, whose number is `owner`, and nobody else. Nothing runs from it.
+    Memory { path: &'static str, owner: u64, megabytes: u64 },
 }
 
 /// What runs as process 1.
@@ -232,7 +232,10 @@ fn body(spec: ContainerSpec, make: Make) -> ContainerCreateBody {
     for scratch in spec.scratch {
         match scratch {
             Scratch::Disk { path } => disk.push(path.to_owned()),
-            Scratch::Memory { path, options } => drop(memory.insert(path.to_owned(), options)),
+            Scratch::Memory { path, owner, megabytes } => {
+                let options = format!("mode=0700,{},size={megabytes}m,noexec", owned(owner, make));
+                memory.insert(path.to_owned(), options);
+            }
         }
     }
     let endpoint = EndpointSettings { aliases: Some(spec.network.aliases), ..EndpointSettings::default() };
@@ -269,6 +272,14 @@ fn body(spec: ContainerSpec, make: Make) -> ContainerCreateBody {
             endpoints_config: Some(HashMap::from([(spec.network.network, endpoint)])),
         }),
         ..ContainerCreateBody::default()
+    }
+}
+
+/// Whose a mount in memory is. Podman 4.3 takes no number, and gives such a mount to the container's user when told to.
+fn owned(owner: u64, make: Make) -> String {
+    match make {
+        Make::Docker => format!("uid={owner},gid={owner}"),
+        Make::Podman => "U".to_owned(),
     }
 }
 
