@@ -22,7 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(twice) = rules.iter().find(|rule| !ids.insert(&rule.id)) {
         return Err(Broken(format!("the rule `{}` is there twice", twice.id)).into());
     }
-    let (anchors, packed) = anchors(0, rules.iter().map(|rule| &*rule.keywords));
+    let (anchors, patterns) = anchors(0, rules.iter().map(|rule| &*rule.keywords));
+    let packed = patterns.build();
     let directory = env::var("OUT_DIR")?;
     fs::write(Path::new(&directory).join("shipped.rs"), constants(&rules, &anchors, &packed)?)?;
     fs::write(Path::new(&directory).join("records"), &packed.records)?;

@@ -144,8 +144,8 @@ impl Scanner {
 
     /// These rules and none that we ship.
     fn alone(rules: Vec<Arc<Rule>>) -> Scanner {
-        let (own_anchors, packed) = anchors(0, rules.iter().map(|rule| rule.anchored_by()));
-        Scanner::of(rules.into_iter().map(Some).collect(), &[], own_anchors, Patterns::of(packed))
+        let (own_anchors, patterns) = anchors(0, rules.iter().map(|rule| rule.anchored_by()));
+        Scanner::of(rules.into_iter().map(Some).collect(), &[], own_anchors, Patterns::of(patterns.build_sparse()))
     }
 
     /// The rules that we ship but these, and others.
@@ -158,9 +158,9 @@ impl Scanner {
         if own.is_empty() {
             return Scanner::of(rules, shipped_anchors(), Vec::new(), shipped_patterns());
         }
-        let (own_anchors, packed) = anchors(shipped.len(), own.iter().map(|rule| rule.anchored_by()));
+        let (own_anchors, patterns) = anchors(shipped.len(), own.iter().map(|rule| rule.anchored_by()));
         rules.extend(own.into_iter().map(Some));
-        Scanner::of(rules, shipped_anchors(), own_anchors, shipped_patterns().and(packed))
+        Scanner::of(rules, shipped_anchors(), own_anchors, shipped_patterns().and(patterns.build()))
     }
 
     fn of(

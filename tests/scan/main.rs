@@ -5,5 +5,6 @@ mod command;
 mod generate;
 mod matrix;
 mod near_misses;
+mod own_values;
 mod pre_commit;
 mod user_rules;

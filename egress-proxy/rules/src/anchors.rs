@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use super::{Builder, Keyword, List, Packed};
+use super::{Builder, Keyword, List};
 
 /// A keyword, and what is to be asked where it stands.
 #[derive(Clone, Debug)]
@@ -14,8 +14,8 @@ pub struct Anchor {
     pub rules: List<usize>,
 }
 
-/// The anchors of rules that are numbered from `first` on, and the patterns that find them.
-pub fn anchors<'a>(first: usize, keywords: impl Iterator<Item = &'a [Keyword]>) -> (Vec<Anchor>, Packed) {
+/// The anchors of rules that are numbered from `first` on, and what makes the patterns that find them.
+pub fn anchors<'a>(first: usize, keywords: impl Iterator<Item = &'a [Keyword]>) -> (Vec<Anchor>, Builder) {
     let mut anchors: Vec<Anchor> = Vec::new();
     let mut known = HashMap::new();
     for (rule, keywords) in keywords.enumerate() {
@@ -34,5 +34,5 @@ pub fn anchors<'a>(first: usize, keywords: impl Iterator<Item = &'a [Keyword]>) 
     for anchor in &mut anchors {
         anchor.core = builder.add(&anchor.keyword);
     }
-    (anchors, builder.build())
+    (anchors, builder)
 }

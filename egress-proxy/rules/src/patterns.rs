@@ -6,6 +6,9 @@
 //! on how many rules there are. Only where the bitmap says "perhaps" is the pattern compared, and only where the
 //! pattern stands does a rule look closer. So encoded content is found without being decoded.
 //!
+//! Where every pattern is long, as a credential's are, each is entered at several of its places, one after the other, and
+//! the pass looks at so many positions less: wherever a pattern stands, one of those places is looked at.
+//!
 //! It must never miss a pattern: what is not reported here is not looked at by anybody.
 
 use super::{
@@ -18,6 +21,9 @@ use super::{
 const GRAM: usize = 4;
 /// So many positions are looked up before it is asked whether one of them is worth a comparison.
 const STRIDE: usize = 8;
+/// How far apart those positions may be, the best first: a pattern that is looked for at every eighth position has eleven
+/// bytes at least.
+const GAPS: [usize; 2] = [8, 4];
 /// The bitmap has so many words, as a power of two: 128 KiB, which a processor's second cache holds.
 const WORDS: u32 = 14;
 /// Longest part of a keyword that is looked for.
@@ -50,6 +56,8 @@ pub struct Packed {
     pub records: List<u8>,
     /// How many keywords the patterns stand for.
     pub keywords: u32,
+    /// How far apart the positions may be that are looked at.
+    pub gap: usize,
 }
 
 /// The words of a bitmap. Each four bytes set two bits of one word: what has not both is no pattern's.
@@ -59,6 +67,8 @@ pub type Bitmap = [u64; 1 << WORDS];
 pub struct Patterns {
     bitmap: Entered,
     parts: Vec<Part>,
+    /// How far apart the positions are that are looked at.
+    gap: usize,
 }
 
 enum Entered {
@@ -175,11 +185,13 @@ fn enter(bitmap: &mut Bitmap, gram: u32) {
 impl Patterns {
     /// Patterns whose bitmap is known.
     pub fn shipped(packed: Packed, bitmap: &'static Bitmap) -> Patterns {
-        Patterns { bitmap: Entered::Shipped(bitmap), parts: vec![Part { packed, first: (0, 0) }] }
+        let gap = packed.gap;
+        Patterns { bitmap: Entered::Shipped(bitmap), parts: vec![Part { packed, first: (0, 0) }], gap }
     }
 
     pub fn of(packed: Packed) -> Patterns {
-        Patterns { bitmap: Entered::Own(packed.bitmap()), parts: vec![Part { packed, first: (0, 0) }] }
+        let (bitmap, gap) = (Entered::Own(packed.bitmap()), packed.gap);
+        Patterns { bitmap, parts: vec![Part { packed, first: (0, 0) }], gap }
     }
 
     /// With further patterns, whose keywords are counted on from those that are there.
@@ -190,6 +202,7 @@ impl Patterns {
         };
         packed.enter(&mut bitmap);
         self.bitmap = Entered::Own(bitmap);
+        self.gap = self.gap.min(packed.gap);
         let first = self.parts.last().map_or((0, 0), |last| {
             let (pattern, keyword) = last.first;
             (pattern + last.packed.patterns(), keyword + last.packed.keywords)
@@ -225,6 +238,11 @@ impl Patterns {
             Entered::Own(own) => &**own,
         };
         let to = to.min((text.len() + 1).saturating_sub(GRAM));
+        match self.gap {
+            8 => return self.sweep_sparsely::<8>(bitmap, text, from, to, found),
+            4 => return self.sweep_sparsely::<4>(bitmap, text, from, to, found),
+            _ => {}
+        }
         let mut at = from;
         while at + STRIDE <= to
             && let Some(block) = text[at..].first_chunk()
@@ -237,8 +255,40 @@ impl Patterns {
         for at in at..to {
             let gram = gram(&text[at..]);
             if perhaps(bitmap, gram) & 1 != 0 {
-                self.compare(text, at, gram, &mut found);
+                self.compare_or_escape(text, at, gram, &mut found);
             }
+        }
+    }
+
+    /// The same where each pattern is entered at `GAP` places of its own.
+    fn sweep_sparsely<const GAP: usize>(
+        &self,
+        bitmap: &Bitmap,
+        text: &[u8],
+        from: usize,
+        to: usize,
+        mut found: impl FnMut(Hit),
+    ) {
+        let Some(part) = text.get(from..to) else { return };
+        for offset in memchr::memchr_iter(b'\\', part) {
+            let at = from + offset;
+            if is_escape(gram(&text[at..])) {
+                found(Hit { at, pattern: Hit::ESCAPE });
+            }
+        }
+        let mut blocks = part.chunks_exact(STRIDE * GAP);
+        let mut at = from;
+        for block in &mut blocks {
+            let any = block.chunks_exact(GAP).fold(0, |any, bytes| any | perhaps(bitmap, gram(bytes)));
+            if any & 1 != 0 {
+                for place in (at..at + block.len()).step_by(GAP) {
+                    self.compare(text, place, gram(&text[place..]), &mut found);
+                }
+            }
+            at += block.len();
+        }
+        for at in (at..to).step_by(GAP) {
+            self.compare(text, at, gram(&text[at..]), &mut found);
         }
     }
 
@@ -248,15 +298,19 @@ impl Patterns {
         let mut left = places(block).fold(0, |left, (offset, gram)| left | (perhaps(bitmap, gram) & 1) << offset);
         while left != 0 {
             let offset = left.trailing_zeros() as usize;
-            self.compare(text, at + offset, gram(&text[at + offset..]), found);
+            self.compare_or_escape(text, at + offset, gram(&text[at + offset..]), found);
             left &= left - 1;
         }
     }
 
-    fn compare(&self, text: &[u8], at: usize, gram: u32, found: &mut impl FnMut(Hit)) {
-        if let [b'\\', b'u' | b'U', b'0', b'0'] | [b'\\', b'x' | b'X', b'2'..=b'7', _] = gram.to_le_bytes() {
+    fn compare_or_escape(&self, text: &[u8], at: usize, gram: u32, found: &mut impl FnMut(Hit)) {
+        if is_escape(gram) {
             found(Hit { at, pattern: Hit::ESCAPE });
         }
+        self.compare(text, at, gram, found);
+    }
+
+    fn compare(&self, text: &[u8], at: usize, gram: u32, found: &mut impl FnMut(Hit)) {
         for Part { packed, first } in &self.parts {
             let bucket = bucket(gram, packed.bits);
             let entries = &packed.entries[packed.starts[bucket] as usize..packed.starts[bucket + 1] as usize];
@@ -270,6 +324,10 @@ impl Patterns {
             }
         }
     }
+}
+
+fn is_escape(gram: u32) -> bool {
+    matches!(gram.to_le_bytes(), [b'\\', b'u' | b'U', b'0', b'0'] | [b'\\', b'x' | b'X', b'2'..=b'7', _])
 }
 
 /// Odd if some pattern may have these four bytes.
@@ -400,12 +458,25 @@ impl Builder {
 
     /// The patterns of all keywords that were added, which are numbered in that order.
     pub fn build(self) -> Packed {
-        let mut entries = Vec::with_capacity(self.patterns.len() * 2);
+        self.packed(1)
+    }
+
+    /// The same, to be looked for at as few positions as their lengths allow.
+    pub fn build_sparse(self) -> Packed {
+        let shortest = self.patterns.iter().map(|pattern| pattern.form.bytes().len()).min().unwrap_or(GRAM);
+        let gap = GAPS.into_iter().find(|gap| gap + GRAM - 1 <= shortest).unwrap_or(1);
+        self.packed(gap)
+    }
+
+    fn packed(self, gap: usize) -> Packed {
+        let mut entries = Vec::with_capacity(self.patterns.len() * 2 * gap);
         for (index, pattern) in self.patterns.iter().enumerate() {
             let bytes = pattern.form.bytes();
-            let offset = rarest_gram(pattern);
-            for gram in spellings(&bytes[offset..offset + GRAM], pattern.case) {
-                entries.push(Entry { gram, pattern: index as u32, offset: offset as u8 });
+            let first = rarest_grams(pattern, gap);
+            for offset in first..first + gap {
+                for gram in spellings(&bytes[offset..offset + GRAM], pattern.case) {
+                    entries.push(Entry { gram, pattern: index as u32, offset: offset as u8 });
+                }
             }
         }
         let bits = entries.len().next_power_of_two().ilog2().clamp(1, WORDS);
@@ -423,6 +494,7 @@ impl Builder {
             entries: entries.into_iter().map(Entry::pack).collect(),
             records: self.patterns.iter().flat_map(Record::of).collect(),
             keywords: self.keywords,
+            gap,
         }
     }
 }
@@ -478,11 +550,11 @@ fn every_spelling(word: &[u8]) -> Vec<Vec<u8>> {
     all
 }
 
-/// The place of the four bytes that text is least likely to hold, by what they say of the keyword.
-fn rarest_gram(Pattern { form, plain, case, .. }: &Pattern) -> usize {
-    let places = 0..=form.bytes().len() - GRAM;
-    let bits = |at: &usize| rarity(&plain[form.plain_under(*at..*at + GRAM)], *case);
-    places.rev().max_by_key(bits).unwrap_or(0)
+/// Where so many places in a row begin whose four bytes each text is least likely to hold, by what they say of the keyword.
+fn rarest_grams(Pattern { form, plain, case, .. }: &Pattern, gap: usize) -> usize {
+    let places = 0..=form.bytes().len() + 1 - GRAM - gap;
+    let bits = |at: usize| rarity(&plain[form.plain_under(at..at + GRAM)], *case);
+    places.rev().max_by_key(|first| (*first..first + gap).map(bits).min()).unwrap_or(0)
 }
 
 /// Every way to write four bytes when case does not count; else the one.

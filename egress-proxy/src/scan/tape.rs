@@ -1,11 +1,12 @@
 //! The stretch of a content that is being judged: bytes come in pieces of any size, and verdicts come out as if the
 //! whole had been there at once.
 //!
-//! Every byte is swept once. A place that needs a closer look waits until as many bytes have followed as its rules may
-//! read; places are looked at in the order of the content, each with exactly the same bytes around it however they
-//! came. What is before the first waiting place may leave.
+//! Every byte is swept once, where it lies: of a piece without a place to look at no more is copied than what follows
+//! needs before it. A place that needs a closer look waits until as many bytes have followed as its rules may read;
+//! places are looked at in the order of the content, each with exactly the same bytes around it however they came. What
+//! is before the first waiting place may leave.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 use scan_rules::{Hit, LONGEST};
 
@@ -27,6 +28,8 @@ const JSON: usize = 0;
 const PERCENT: usize = 1;
 /// The longest stretch that is kept before the place that waits first.
 const KEPT: usize = BEFORE + LAG;
+/// After so many bytes of a piece, a look needs nothing of what came before the piece.
+const LEAD: usize = KEPT + LAG;
 
 #[derive(Debug, Default)]
 pub(super) struct Tape {
@@ -36,9 +39,11 @@ pub(super) struct Tape {
     /// Index in `held` of the first byte that was not swept.
     swept: usize,
     waiting: VecDeque<Waiting>,
-    /// For each kind of escape, up to where a waiting stretch covers it.
-    covered: [u64; Escape::ALL.len()],
+    covered: Covered,
 }
+
+/// For each kind of escape, up to where a waiting stretch covers it.
+type Covered = [u64; Escape::ALL.len()];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Waiting {
@@ -100,16 +105,46 @@ impl Tape {
     pub(super) fn push(&mut self, scanner: &Scanner, asked: &mut Asked, bytes: &[u8]) -> Result<u64, Stop> {
         for slice in bytes.chunks(SLICE) {
             self.forget();
-            self.held.extend_from_slice(slice);
-            self.sweep(scanner, &asked.except, self.held.len().saturating_sub(LAG), Rest::Awaited);
-            self.judge(scanner, asked, self.end())?;
+            let (lead, rest) = slice.split_at(slice.len().min(LEAD));
+            self.take(scanner, asked, lead)?;
+            match (rest, self.waiting.is_empty()) {
+                ([], _) => {}
+                (_, true) => self.pass(scanner, asked, slice)?,
+                (_, false) => self.take(scanner, asked, rest)?,
+            }
         }
         Ok(self.clear())
     }
 
+    /// Takes in the next bytes, and judges what they complete.
+    fn take(&mut self, scanner: &Scanner, asked: &mut Asked, bytes: &[u8]) -> Result<(), Stop> {
+        self.held.extend_from_slice(bytes);
+        self.sweep(scanner, &asked.except, Rest::Awaited);
+        self.judge(scanner, asked, self.end())
+    }
+
+    /// Sweeps a slice whose lead was taken in, and takes in the rest only if there is a place to look at. None waits so far.
+    fn pass(&mut self, scanner: &Scanner, asked: &mut Asked, slice: &[u8]) -> Result<(), Stop> {
+        let base = self.end() - LEAD as u64;
+        let to = slice.len() - LAG;
+        let sweep = Sweep { text: slice, base, part: LEAD - LAG..to, rest: Rest::Awaited };
+        let fresh = sweep.places(scanner, &asked.except, &mut self.covered);
+        if fresh.is_empty() {
+            let kept = to - KEPT;
+            self.held.clear();
+            self.held.extend_from_slice(&slice[kept..]);
+            (self.base, self.swept) = (base + kept as u64, KEPT);
+            return Ok(());
+        }
+        self.held.extend_from_slice(&slice[LEAD..]);
+        self.swept = self.held.len() - LAG;
+        self.wait(fresh);
+        self.judge(scanner, asked, self.end())
+    }
+
     /// Judges what is left: no more bytes come.
     pub(super) fn finish(&mut self, scanner: &Scanner, asked: &mut Asked) -> Result<u64, Stop> {
-        self.sweep(scanner, &asked.except, self.held.len(), Rest::None);
+        self.sweep(scanner, &asked.except, Rest::None);
         self.judge(scanner, asked, u64::MAX)?;
         Ok(self.end())
     }
@@ -127,48 +162,22 @@ impl Tape {
         (byte - self.base) as usize
     }
 
-    fn sweep(&mut self, scanner: &Scanner, except: &Exemptions, to: usize, rest: Rest) {
+    /// Sweeps what was taken in and not swept.
+    fn sweep(&mut self, scanner: &Scanner, except: &Exemptions, rest: Rest) {
+        let to = match rest {
+            Rest::Awaited => self.held.len().saturating_sub(LAG),
+            Rest::None => self.held.len(),
+        };
         if to <= self.swept {
             return;
         }
-        let (from, base) = (self.swept, self.base);
-        let mut fresh = Vec::new();
-        let held = &self.held;
-        let covered = &mut self.covered;
-        let mut escape_at = |offset: usize, kind: usize, fresh: &mut Vec<Waiting>| {
-            let at = base + offset as u64;
-            if at >= covered[kind] && Escape::ALL[kind].hides_keyword(&held[offset..]) {
-                covered[kind] = at + ESCAPED as u64;
-                let due = at + (HOLD_BACK - LAG) as u64;
-                fresh.push(Waiting { at, due, what: Candidate::Escapes { kind } });
-            }
-        };
-        scanner.patterns.sweep(held, from, to, |hit: Hit| {
-            if hit.pattern == Hit::ESCAPE {
-                return escape_at(hit.at, JSON, &mut fresh);
-            }
-            // Most places are none at a glance, and need not wait for one.
-            let is_there = rest == Rest::None || hit.at + GLIMPSE <= held.len();
-            if is_there && !scanner.is_worth_a_look(held, hit, except) {
-                return;
-            }
-            let at = base + hit.at as u64;
-            let due = at + scanner.reach(hit) as u64;
-            fresh.push(Waiting { at, due, what: Candidate::Keyword { pattern: hit.pattern } });
-        });
-        for offset in memchr::memchr_iter(Escape::Percent.mark(), &held[from..to]) {
-            escape_at(from + offset, PERCENT, &mut fresh);
-        }
-        if scanner.seeds.is_some() {
-            let mut at = (base + from as u64).next_multiple_of(seed::STRIDE);
-            while at < base + to as u64 {
-                if seed::may_be_in_phrase(&self.held, (at - base) as usize) {
-                    fresh.push(Waiting { at, due: at + seed::REACH as u64, what: Candidate::Words });
-                }
-                at += seed::STRIDE;
-            }
-        }
+        let sweep = Sweep { text: &self.held, base: self.base, part: self.swept..to, rest };
+        let fresh = sweep.places(scanner, except, &mut self.covered);
         self.swept = to;
+        self.wait(fresh);
+    }
+
+    fn wait(&mut self, fresh: Vec<Waiting>) {
         if !fresh.is_empty() {
             self.waiting.extend(fresh);
             self.waiting.make_contiguous().sort_unstable();
@@ -223,5 +232,57 @@ impl Tape {
             self.base += useless as u64;
             self.swept -= useless;
         }
+    }
+}
+
+/// A part of a text that is swept.
+struct Sweep<'t> {
+    text: &'t [u8],
+    /// Where in the content the text begins.
+    base: u64,
+    part: Range<usize>,
+    rest: Rest,
+}
+
+impl Sweep<'_> {
+    /// The places that need a closer look.
+    fn places(&self, scanner: &Scanner, except: &Exemptions, covered: &mut Covered) -> Vec<Waiting> {
+        let Sweep { text, base, part: Range { start: from, end: to }, rest } = self;
+        let (from, to) = (*from, *to);
+        let mut fresh = Vec::new();
+        let mut escape_at = |offset: usize, kind: usize, fresh: &mut Vec<Waiting>| {
+            let at = base + offset as u64;
+            if at >= covered[kind] && Escape::ALL[kind].hides_keyword(&text[offset..]) {
+                covered[kind] = at + ESCAPED as u64;
+                let due = at + (HOLD_BACK - LAG) as u64;
+                fresh.push(Waiting { at, due, what: Candidate::Escapes { kind } });
+            }
+        };
+        scanner.patterns.sweep(text, from, to, |hit: Hit| {
+            if hit.pattern == Hit::ESCAPE {
+                return escape_at(hit.at, JSON, &mut fresh);
+            }
+            // Most places are none at a glance, and need not wait for one.
+            let is_there = *rest == Rest::None || hit.at + GLIMPSE <= text.len();
+            if is_there && !scanner.is_worth_a_look(text, hit, except) {
+                return;
+            }
+            let at = base + hit.at as u64;
+            let due = at + scanner.reach(hit) as u64;
+            fresh.push(Waiting { at, due, what: Candidate::Keyword { pattern: hit.pattern } });
+        });
+        for offset in memchr::memchr_iter(Escape::Percent.mark(), &text[from..to]) {
+            escape_at(from + offset, PERCENT, &mut fresh);
+        }
+        if scanner.seeds.is_some() {
+            let mut at = (base + from as u64).next_multiple_of(seed::STRIDE);
+            while at < base + to as u64 {
+                if seed::may_be_in_phrase(text, (at - base) as usize) {
+                    fresh.push(Waiting { at, due: at + seed::REACH as u64, what: Candidate::Words });
+                }
+                at += seed::STRIDE;
+            }
+        }
+        fresh
     }
 }

@@ -38,6 +38,7 @@ pub(in crate::scan) fn patterns() -> Patterns {
         entries: Cow::Borrowed(&written::ENTRIES),
         records: Cow::Borrowed(RECORDS),
         keywords: written::ANCHORS.len() as u32,
+        gap: 1,
     };
     Patterns::shipped(packed, &written::BITMAP)
 }
