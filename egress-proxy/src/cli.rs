@@ -25,7 +25,8 @@ use crate::{
 /// A forward proxy that ends the client's TLS, grants what its route table says, scans what leaves and adds credentials
 /// that its clients never see.
 ///
-/// Exit codes: 0 done, allowed, nothing found; 2 wrong usage; 3 refused (`check`), found (`scan`) or changed (`replay`); 125 it could not be done.
+/// Exit codes: 0 done, allowed, nothing found; 2 wrong usage; 3 refused (`check`), found (`scan`), changed (`replay`) or
+/// not refused (`canary`); 125 it could not be done.
 #[derive(Debug, Parser)]
 #[command(name = "egress-proxy", version, max_term_width = 100)]
 struct Cli {

@@ -101,7 +101,7 @@ async fn timings_say_of_each_step_of_a_launch_when_it_ended() {
         .filter_map(|line| line.split_once(" ms] ")?.1.split_once(": "))
         .map(|(step, _)| step)
         .collect();
-    for step in ["engine", "images", "networks", "egress-proxy", "agent"] {
+    for step in ["engine", "images", "sidecars", "egress-proxy", "agent"] {
         assert!(steps.contains(&step), "{step}: {}", ended.stderr);
     }
     let quiet = Setup::closed().run(&["-c", "true"]).await;

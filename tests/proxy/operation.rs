@@ -29,6 +29,27 @@ async fn the_healthcheck_verb_asks_a_running_proxy() {
 }
 
 #[tokio::test]
+async fn the_canary_verb_tells_a_scan_that_refuses_from_one_that_is_silent_and_from_nobody() {
+    for (mode, code, words) in [("block", 0, ""), ("off", 3, "was not refused by the scan")] {
+        let table = routes(["host: api.localhost"]);
+        let setup = Setup::new(&table).arg("--scan").arg(mode).arg("--admin").arg("127.0.0.1:0");
+        let proxy = Proxy::start(setup).await;
+        let ran = canary(&proxy.admin().to_string(), &proxy.address().to_string(), &proxy.ca_pem()).await;
+        assert_eq!(ran.code, Some(code), "{}", ran.stderr);
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    }
+    let ran = canary("127.0.0.1:1", "127.0.0.1:1", "").await;
+    assert_eq!(ran.code, Some(125), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the proxy at 127.0.0.1:1 is not ready"), "{}", ran.stderr);
+}
+
+async fn canary(admin: &str, proxy: &str, ca: &str) -> harness::programs::Ran {
+    let verb = harness::programs::Program::tested("egress-proxy-under-test").arg("canary");
+    let ca = format!("--ca={ca}");
+    verb.args(["--admin", admin, "--proxy", proxy, &ca, "https://api.localhost/"]).run().await
+}
+
+#[tokio::test]
 async fn the_verb_routes_live_prints_the_table_in_force_and_no_value() {
     let route = "host: api.localhost, auth: {scheme: Bearer, token_env: TOKEN}";
     let setup = Setup::new(&routes([route])).env("TOKEN", CREDENTIAL).arg("--admin").arg("127.0.0.1:0");

@@ -1,5 +1,5 @@
-//! `egress-proxy canary`: sends a made-up key through a running proxy, as a client would, and says whether it was refused by
-//! the scan. Whatever else happens to it is a failure: a guard that is silent is no guard.
+//! `egress-proxy canary`: sends a made-up key through a running proxy, as a client would, once it is ready, and says whether it
+//! was refused by the scan. Whatever else happens to it is a failure: a guard that is silent is no guard.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -22,9 +22,10 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use super::{REFUSED, healthcheck::HealthcheckArgs, tell};
 use crate::{dial, tls};
 
-/// Send a made-up key through a running proxy, which must refuse it.
+/// Send a made-up key through a running proxy once it is ready; its scan must refuse it.
 #[derive(Debug, Args)]
 pub struct CanaryArgs {
     /// The proxy's listener.
@@ -35,21 +36,36 @@ pub struct CanaryArgs {
     ca: String,
     #[arg(long, default_value = "GET")]
     method: Method,
+    #[command(flatten)]
+    health: HealthcheckArgs,
     /// A URL that the table grants; its origin never hears of it.
     url: Uri,
 }
 
 pub fn run(args: &CanaryArgs) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let sent = runtime.block_on(async { timeout(DEADLINE, send(args)).await });
-    let (status, text) = sent.context("the proxy does not answer")??;
+    runtime.block_on(async {
+        args.health.ready().await?;
+        match timeout(DEADLINE, sent(args)).await.context("the proxy does not answer").flatten() {
+            Ok(()) => Ok(0),
+            Err(unproved) => {
+                tell(&unproved);
+                Ok(REFUSED)
+            }
+        }
+    })
+}
+
+/// Returns when the key has been sent and was refused.
+async fn sent(args: &CanaryArgs) -> anyhow::Result<()> {
+    let (status, text) = send(args).await?;
     let is_refused = status == StatusCode::FORBIDDEN && text.starts_with(REFUSAL);
     anyhow::ensure!(
         is_refused,
         "a made-up key was not refused by the scan, but answered with {status}: {}",
         text.trim()
     );
-    Ok(0)
+    Ok(())
 }
 
 /// The status and the first words of the answer.

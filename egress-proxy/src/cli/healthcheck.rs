@@ -30,20 +30,26 @@ pub struct HealthcheckArgs {
 const PAUSE: Duration = Duration::from_millis(10);
 
 pub fn run(args: &HealthcheckArgs) -> anyhow::Result<u8> {
-    let wait = Duration::try_from_secs_f64(args.wait).context("`--wait` takes seconds")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    runtime.block_on(args.ready())?;
+    Ok(0)
+}
+
+impl HealthcheckArgs {
+    /// Returns when the proxy is ready.
+    pub(super) async fn ready(&self) -> anyhow::Result<()> {
+        let wait = Duration::try_from_secs_f64(self.wait).context("`--wait` takes seconds")?;
         let deadline = Instant::now() + wait;
         loop {
-            match ask(args.admin, "/readyz").await {
-                Ok(_ready) => return Ok(0),
+            match ask(self.admin, "/readyz").await {
+                Ok(_ready) => return Ok(()),
                 Err(error) if Instant::now() >= deadline => {
-                    return Err(error.context(format!("the proxy at {} is not ready", args.admin)));
+                    return Err(error.context(format!("the proxy at {} is not ready", self.admin)));
                 }
                 Err(_) => tokio::time::sleep(PAUSE).await,
             }
         }
-    })
+    }
 }
 
 /// What the admin listener of a running proxy answers.

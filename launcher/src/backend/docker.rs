@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use shared::contract::LABEL_IDENTITY;
 use thiserror::Error;
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use self::engine::Engine;
@@ -36,15 +37,21 @@ use crate::printer::Printer;
 use crate::state::Identity;
 
 /// The backend that is used when nobody says otherwise.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Docker {
     home: PathBuf,
+    /// Found once: what can be used is probed and launched on by the same command.
+    engine: OnceCell<Engine>,
 }
 
 impl Docker {
     /// The backend of one home: others' bottles on the same engine are listed, but never cleaned up.
     pub fn new(home: &Path) -> Self {
-        Self { home: home.to_owned() }
+        Self { home: home.to_owned(), engine: OnceCell::new() }
+    }
+
+    async fn engine(&self) -> Result<&Engine, EngineError> {
+        self.engine.get_or_try_init(Engine::connect).await
     }
 }
 
@@ -52,8 +59,7 @@ impl Backend for Docker {
     type Bottle = DockerBottle;
 
     async fn probe(&self, plan: &Plan) -> Result<(), BackendError> {
-        let engine = Engine::connect().await?;
-        Ok(launch::probe(&engine, plan).await?)
+        Ok(launch::probe(self.engine().await?, plan).await?)
     }
 
     async fn launch(
@@ -62,24 +68,23 @@ impl Backend for Docker {
         stop: &CancellationToken,
         printer: Printer,
     ) -> Result<DockerBottle, BackendError> {
-        let engine = printer.timed("engine: connection", Engine::connect()).await?;
-        launch::launch(engine, plan, stop, printer).await
+        launch::launch(self.engine().await?.clone(), plan, stop, printer).await
     }
 
     async fn prepare_cleanup(&self, live: &BTreeSet<Identity>) -> Result<Vec<Orphan>, BackendError> {
-        Ok(cleanup::orphans(&Engine::connect().await?, &self.home, live).await?)
+        Ok(cleanup::orphans(self.engine().await?, &self.home, live).await?)
     }
 
     async fn cleanup(&self, orphans: &[Orphan]) -> Result<(), BackendError> {
-        Ok(cleanup::remove(&Engine::connect().await?, orphans).await?)
+        Ok(cleanup::remove(self.engine().await?, orphans).await?)
     }
 
     async fn list_active(&self) -> Result<Vec<ActiveBottle>, BackendError> {
-        Ok(cleanup::active(&Engine::connect().await?).await?)
+        Ok(cleanup::active(self.engine().await?).await?)
     }
 
     async fn logs(&self, identity: &Identity, extent: Extent, printer: Printer) -> Result<(), BackendError> {
-        let engine = Engine::connect().await?;
+        let engine = self.engine().await?;
         let proxy = Role::EgressProxy.name(identity);
         let running = engine.containers(LABEL_IDENTITY, Containers::Running).await?;
         let runs = |name: &str| running.iter().any(|found| found.name == name);
@@ -104,7 +109,7 @@ impl Backend for Docker {
         extent: Extent,
         hear: impl FnMut(&str),
     ) -> Result<(), BackendError> {
-        let engine = Engine::connect().await?;
+        let engine = self.engine().await?;
         Ok(engine.lines(&Role::EgressProxy.name(identity), past, extent, hear).await?)
     }
 

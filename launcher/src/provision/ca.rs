@@ -1,5 +1,5 @@
 //! The bottle's CA in the agent's trust: the script that puts the certificate into the system's store (Debian, Alpine, RHEL) and a
-//! JVM's, and tells the system who its neighbours are; and the variables by which programs with a store of their own find it.
+//! JVM's, tells the system who its neighbours are, and tries it out; and the variables by which programs with a store of their own find it.
 //! Never holds the CA's key.
 
 use std::net::IpAddr;
@@ -9,18 +9,21 @@ use shared::contract::{PROXY_ALIAS, PROXY_PORT};
 use super::Account;
 use crate::archive::Owner;
 
-/// The command that makes the system trust the certificate and know its neighbours by name; run as root. What it prints is for
-/// [`Survey::read`].
-pub fn command(user: &str, cert_pem: &str, neighbours: &[(&str, IpAddr)]) -> Vec<String> {
-    let hosts: Vec<String> = neighbours.iter().map(|(name, address)| format!("{address}\t{name}")).collect();
-    ["/bin/sh", "-c", SCRIPT, "trust", user, cert_pem, &hosts.join("\n")].map(str::to_owned).to_vec()
+/// The command that makes the system trust the certificate; run as root. What it prints first is for [`Survey::read`]; then it
+/// reads [`hosts`] from its standard input, and prints [`REACHED`] when a client that the image has, if any, has sent a request
+/// to the proxy's own host over verified TLS. The proxy may not listen yet.
+pub fn command(user: &str, cert_pem: &str) -> Vec<String> {
+    ["/bin/sh", "-c", SCRIPT, "trust", user, cert_pem].map(str::to_owned).to_vec()
 }
 
-/// A request to the proxy's own host over verified TLS, by a client that the image has; run as the agent. The proxy may not listen
-/// yet. An image without such a client gets by without.
-pub fn first_request() -> Vec<String> {
-    ["/bin/sh", "-c", FIRST_REQUEST].map(str::to_owned).to_vec()
+/// The container's neighbours as lines of its `/etc/hosts`, and an empty one at the end.
+pub fn hosts(neighbours: &[(&str, IpAddr)]) -> String {
+    let lines = neighbours.iter().map(|(name, address)| format!("{address}\t{name}\n"));
+    lines.chain(["\n".to_owned()]).collect()
 }
+
+/// The script's last line, where all went well.
+pub const REACHED: &str = "reached";
 
 /// What the script found out about the agent's image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +40,7 @@ pub enum Jvm {
 }
 
 impl Survey {
-    /// Reads the script's `account UID GID HOME` and `jvm` lines.
+    /// Reads the script's `jvm` and `account UID GID HOME` lines, of which the latter comes last.
     pub fn read(text: &str) -> Option<Self> {
         let account = text.lines().find_map(|line| line.strip_prefix("account "))?;
         let mut words = account.splitn(3, ' ');
@@ -95,8 +98,8 @@ const CERTIFICATE: &str = "/usr/local/share/claude-bottle/ca.crt";
 const BUNDLE: &str = "/usr/local/share/claude-bottle/ca-bundle.crt";
 const JVM_STORE: &str = "/usr/local/share/claude-bottle/cacerts";
 
-const SCRIPT: &str = include_str!("ca/trust.sh");
-const FIRST_REQUEST: &str = include_str!("ca/first-request.sh");
+/// One program for both: starting a second costs as much as all that it does.
+const SCRIPT: &str = concat!(include_str!("ca/trust.sh"), include_str!("ca/first-request.sh"));
 
 #[cfg(test)]
 mod tests {
@@ -104,6 +107,7 @@ mod tests {
 
     #[test]
     fn the_script_speaks_of_the_paths_that_the_variables_name() {
+        assert!(SCRIPT.ends_with(&format!("echo {REACHED}\n")));
         for path in [CERTIFICATE, BUNDLE, JVM_STORE] {
             let (folder, file) = path.rsplit_once('/').unwrap();
             assert!(
@@ -114,10 +118,9 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_lines_of_a_hosts_file() {
-        let command =
-            command("agent", "PEM", &[("egress-proxy", [10, 0, 0, 2].into()), ("git-gate", [10, 0, 0, 3].into())]);
-        assert_eq!(command[4..], ["agent", "PEM", "10.0.0.2\tegress-proxy\n10.0.0.3\tgit-gate"]);
+    fn neighbours_are_lines_of_a_hosts_file_that_has_an_end() {
+        let neighbours = [("egress-proxy", [10, 0, 0, 2].into()), ("git-gate", [10, 0, 0, 3].into())];
+        assert_eq!(hosts(&neighbours), "10.0.0.2\tegress-proxy\n10.0.0.3\tgit-gate\n\n");
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! The agent's container: made, provisioned, and then lent this terminal. Its secrets reach only the exec of its command.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use futures_util::TryStreamExt as _;
 use shared::issuer::CertificateAuthority;
 use tokio::io::AsyncWriteExt as _;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::DockerError;
 use super::engine::containers::{ContainerSpec, FirstProcess, Input, Limits, Membership, Resolver, Root};
@@ -13,10 +15,10 @@ use super::engine::exec::{Console, ExecSpec, Output, Session, SessionHandle};
 use super::engine::{Engine, EngineError};
 use super::images::AgentImage;
 use super::names::Role;
-use super::networks::Networks;
+use super::networks::Network;
 use super::terminal::{self, RawMode};
 use super::transcript;
-use crate::backend::Said;
+use crate::backend::{BackendError, Said};
 use crate::plan::Plan;
 use crate::printer::Printer;
 use crate::provision::ca::Survey;
@@ -34,40 +36,100 @@ pub(super) async fn start(
     engine: &Engine,
     plan: &Plan,
     image: &AgentImage,
-    networks: &Networks,
+    network: &Network,
     sandbox: Option<String>,
 ) -> Result<(), EngineError> {
-    engine.create_container(ContainerSpec { runtime: sandbox, ..spec(plan, image, networks) }).await?;
+    engine.create_container(ContainerSpec { runtime: sandbox, ..spec(plan, image, network) }).await?;
     engine.start_container(&Role::Agent.name(&plan.identity)).await
 }
 
-/// Gives a started container what its agent is to have. Of the sidecars that it may speak to it learns the addresses; they may
-/// still be getting ready.
+/// Gives a started container what its agent is to have. The addresses of the sidecars that it may speak to come when they have
+/// some; they may still be getting ready.
 pub(super) async fn provision(
     engine: &Engine,
     plan: &Plan,
     image: &AgentImage,
-    neighbours: &[(&'static str, IpAddr)],
+    neighbours: oneshot::Receiver<Vec<(&'static str, IpAddr)>>,
     authority: &CertificateAuthority,
     printer: Printer,
-) -> Result<Agent, DockerError> {
+) -> Result<Agent, BackendError> {
     let container = Role::Agent.name(&plan.identity);
-    let command = ca::command(&image.facts.user, authority.cert_pem(), neighbours);
-    let survey = printer.timed("agent: trust", trust(engine, &container, command)).await?;
+    let command = ca::command(&image.facts.user, authority.cert_pem());
+    let (survey, script) = printer.timed("agent: trust", Script::trusts(engine, &container, command)).await?;
     let workdir = match image.facts.workdir.as_str() {
         "" | "/" => survey.account.home.clone(),
         folder => folder.to_owned(),
     };
-    let belongings = provision::belongings(plan, &survey.account, &workdir)?;
+    let belongings = provision::belongings(plan, &survey.account, &workdir).map_err(DockerError::from)?;
     let files = async { Ok(engine.upload(&container, belongings).await?) };
-    tokio::try_join!(
-        printer.timed("agent: files", files),
-        printer.timed("agent: first request", reaches_the_proxy(engine, &container))
-    )?;
+    let first_request = async {
+        // Without an answer the sidecars' side has failed, and ends this one too.
+        let neighbours = neighbours.await.map_err(|_| BackendError::Interrupted)?;
+        let hosts = ca::hosts(&neighbours);
+        let reached = script.reaches_the_proxy(&hosts);
+        printer.timed("agent: first request", reached).await.map_err(BackendError::from)
+    };
+    tokio::try_join!(printer.timed("agent: files", files), first_request)?;
     if let Some(file) = &plan.transcript {
         transcript::restore(engine, &container, &survey.account, file).await?;
     }
     Ok(Agent { container, survey, workdir })
+}
+
+/// The script of [`ca::command`] while it runs.
+struct Script {
+    session: Session,
+    said: Vec<u8>,
+    complaints: Vec<u8>,
+}
+
+impl Script {
+    /// Starts it, and returns when the container trusts the bottle's CA.
+    async fn trusts(engine: &Engine, container: &str, command: Vec<String>) -> Result<(Survey, Self), DockerError> {
+        let spec = ExecSpec { container, command, user: Some("0:0"), env: vec![], workdir: None };
+        let session = engine.attach(spec, Console::Pipes).await?;
+        let mut script = Self { session, said: vec![], complaints: vec![] };
+        loop {
+            let ended = !script.listen().await?;
+            match Survey::read(&script.lines()) {
+                Some(survey) => return Ok((survey, script)),
+                None if ended => {
+                    let words = script.last_words();
+                    return Err(DockerError::Provision { step: "trusting the bottle's CA", words });
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Tells it the neighbours, and returns when a TLS client in the container has reached the proxy by its name and verified its
+    /// certificate, as the agent's will.
+    async fn reaches_the_proxy(mut self, hosts: &str) -> Result<(), DockerError> {
+        let told = write(&mut self.session.input, hosts.as_bytes()).await;
+        while self.listen().await? {}
+        let reached = told.is_ok() && self.lines().lines().any(|line| line == ca::REACHED);
+        if reached { Ok(()) } else { Err(DockerError::Unreached { words: self.last_words() }) }
+    }
+
+    /// Hears what it says next; false where it has ended.
+    async fn listen(&mut self) -> Result<bool, EngineError> {
+        match self.session.output.try_next().await? {
+            Some(Output::Out(bytes)) => self.said.extend_from_slice(&bytes),
+            Some(Output::Err(bytes)) => self.complaints.extend_from_slice(&bytes),
+            None => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// What it has said in whole lines.
+    fn lines(&self) -> Cow<'_, str> {
+        let end = self.said.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
+        String::from_utf8_lossy(&self.said[..end])
+    }
+
+    fn last_words(&self) -> String {
+        String::from_utf8_lossy(&self.complaints).trim().to_owned()
+    }
 }
 
 /// The runtime that gives the agent a kernel of its own, where the engine has one.
@@ -75,24 +137,7 @@ pub(super) fn sandbox(runtimes: &[String]) -> Option<String> {
     runtimes.iter().find(|runtime| *runtime == GVISOR).cloned()
 }
 
-async fn trust(engine: &Engine, container: &str, command: Vec<String>) -> Result<Survey, DockerError> {
-    let script = ExecSpec { container, command, user: Some("0:0"), env: vec![], workdir: None };
-    let finished = engine.run(script).await?;
-    let survey = Survey::read(&finished.stdout).filter(|_| finished.code == 0);
-    survey.ok_or(DockerError::Provision { step: "trusting the bottle's CA", words: finished.stderr })
-}
-
-/// Returns when a TLS client in the container has reached the proxy by its name and verified its certificate, as the agent's will.
-async fn reaches_the_proxy(engine: &Engine, container: &str) -> Result<(), DockerError> {
-    let command = ca::first_request();
-    let sent = engine.run(ExecSpec { container, command, user: None, env: vec![], workdir: None }).await?;
-    match sent.code {
-        0 => Ok(()),
-        _ => Err(DockerError::Unreached { words: [sent.stdout, sent.stderr].join("\n").trim().to_owned() }),
-    }
-}
-
-fn spec(plan: &Plan, image: &AgentImage, networks: &Networks) -> ContainerSpec {
+fn spec(plan: &Plan, image: &AgentImage, network: &Network) -> ContainerSpec {
     let public = plan.env.public.iter().map(|(name, value)| format!("{name}={value}"));
     let own = ca::variables().into_iter().map(|(name, value)| format!("{name}={value}"));
     ContainerSpec {
@@ -105,7 +150,7 @@ fn spec(plan: &Plan, image: &AgentImage, networks: &Networks) -> ContainerSpec {
         command: vec![],
         // Ours come last: the later one of two wins, and the way out is not the manifest's to change.
         env: public.chain(own).collect(),
-        network: Membership { network: networks.agent.name.clone(), aliases: vec![] },
+        network: Membership { network: network.name.clone(), aliases: vec![] },
         // Written when the neighbours have their addresses.
         hosts: vec![],
         resolver: Resolver::Nobody,

@@ -50,12 +50,14 @@ impl Engine {
         let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         let address = address::find(&Surroundings { variable: &variable, exists: &|path| path.exists() })?;
         let unreachable = |source| EngineError::Unreachable { address: address.clone(), source };
-        let docker = open(&address)?.negotiate_version().await.map_err(unreachable)?;
-        let found = docker.client_version();
+        // One question: an engine that is asked for its version runs programs to answer.
+        let asked = open(&address, API_DEFAULT_VERSION)?.version().await.map_err(unreachable)?;
+        let found = client_version(&asked.api_version.unwrap_or_default());
         if found < OLDEST_API {
             return Err(EngineError::TooOld { address, found: found.to_string() });
         }
-        let parts = docker.version().await.map_err(unreachable)?.components.unwrap_or_default();
+        let docker = open(&address, if found < *API_DEFAULT_VERSION { &found } else { API_DEFAULT_VERSION })?;
+        let parts = asked.components.unwrap_or_default();
         let make = match parts.iter().any(|part| part.name == PODMAN) {
             true => Make::Podman,
             false => Make::Docker,
@@ -64,13 +66,20 @@ impl Engine {
     }
 }
 
-fn open(address: &str) -> Result<Docker, EngineError> {
+fn open(address: &str, version: &ClientVersion) -> Result<Docker, EngineError> {
     let connected = match address.split_once("://") {
-        Some(("unix", _)) => Docker::connect_with_unix(address, REQUEST_TIMEOUT_SECONDS, API_DEFAULT_VERSION),
-        Some(("tcp" | "http", _)) => Docker::connect_with_http(address, REQUEST_TIMEOUT_SECONDS, API_DEFAULT_VERSION),
+        Some(("unix", _)) => Docker::connect_with_unix(address, REQUEST_TIMEOUT_SECONDS, version),
+        Some(("tcp" | "http", _)) => Docker::connect_with_http(address, REQUEST_TIMEOUT_SECONDS, version),
         _ => return Err(EngineError::Scheme(address.to_owned())),
     };
     connected.map_err(|source| EngineError::Unreachable { address: address.to_owned(), source })
+}
+
+/// `1.41` and its like; what is no version is older than any.
+fn client_version(text: &str) -> ClientVersion {
+    let numbers = text.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    let (major_version, minor_version) = numbers.unwrap_or_default();
+    ClientVersion { major_version, minor_version }
 }
 
 /// What went wrong with which thing of the engine; the engine's own words are the source.

@@ -1,10 +1,11 @@
-//! The order of a launch: images, networks, sidecars, agent; and the bottle that comes of it. What can happen at the same
-//! time does.
+//! The order of a launch: images, the agent's network, then sidecars beside the agent; and the bottle that comes of it. What
+//! can happen at the same time does.
 
 use std::net::IpAddr;
 use std::time::Instant;
 
 use time::{Duration, OffsetDateTime};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use shared::contract::{GIT_GATE_ALIAS, PROXY_ALIAS, SUPERVISE_ALIAS};
@@ -15,7 +16,10 @@ use super::engine::Engine;
 use super::engine::containers::ContainerInput;
 use super::engine::facts::EngineFacts;
 use super::git_gate::{self, GitGate};
+use super::images::Images;
 use super::names::Role;
+use super::networks::Network;
+use super::sidecars::Proxy;
 use super::supervise::{self, Supervisor};
 use super::teardown::{Created, Thing};
 use super::{DockerError, images, networks, sidecars};
@@ -81,59 +85,102 @@ async fn bring_up(
     let sandbox = agent::sandbox(&facts.runtimes);
     let began = Instant::now();
     let authority = authority()?;
-    let networks =
-        printer.timed("networks", networks::create(engine, plan, created)).await.map_err(DockerError::from)?;
-    go_on(stop)?;
-
+    created.register(networks::roles(plan).map(|role| Thing::Network(role.name(&plan.identity))).collect());
     let sidecars = sidecars::roles(plan).into_iter();
     created.register(sidecars.map(|role| Thing::Container(role.name(&plan.identity))).collect());
     created.register(vec![Thing::Container(Role::Agent.name(&plan.identity))]);
-    let proxy = sidecars::start_proxy(engine, plan, &images, &networks, &authority);
-    let proxy = printer.timed("egress-proxy: start", proxy);
-    let pipelock = async {
-        match images.pipelock.as_ref().zip(networks.inspection.as_ref()) {
-            Some((image, network)) => {
-                printer.timed("pipelock: start", sidecars::start_pipelock(engine, plan, image, network)).await
-            }
-            None => Ok(()),
-        }
+    let network = networks::create(engine, plan, Role::AgentNetwork);
+    let network = printer.timed("agent: network", network).await.map_err(DockerError::from)?;
+    go_on(stop)?;
+
+    // The agent's container is made ready while the sidecars start, up to where it must know their addresses. What fails on
+    // one side ends the other's waiting, never a request that creates something: that would outlive the teardown.
+    let halt = stop.child_token();
+    let (tell, told) = oneshot::channel();
+    let sidecars = halting(&halt, async {
+        let sidecars = start_sidecars(engine, plan, &images, &network, &authority, printer).await?;
+        // Nobody hears it where the agent's side has failed, which says so itself.
+        let _ = tell.send(sidecars.neighbours());
+        unless_stopped(&halt, sidecars_ready(engine, plan, sidecars.proxy.address, &authority, printer)).await?;
+        Ok(sidecars)
+    });
+    let agent = halting(&halt, async {
+        let started = agent::start(engine, plan, &images.agent, &network, sandbox);
+        printer.timed("agent: start", started).await.map_err(DockerError::from)?;
+        unless_stopped(&halt, agent::provision(engine, plan, &images.agent, told, &authority, printer)).await
+    });
+    let (sidecars, agent) = match tokio::join!(sidecars, agent) {
+        (Ok(sidecars), Ok(agent)) => (sidecars, agent),
+        (Err(BackendError::Interrupted), Err(cause)) | (Err(cause), _) | (_, Err(cause)) => return Err(cause),
     };
-    let git_gate = async {
-        match &images.git_gate {
-            Some(image) => {
-                printer.timed("git-gate: start", git_gate::start(engine, plan, image, &networks)).await.map(Some)
+    printer.step(&format!("CA fingerprint (SHA-256): {}", authority.fingerprint()));
+    printer.step(&format!("{} is up after {:.1} s", plan.identity, began.elapsed().as_secs_f32()));
+    let Sidecars { proxy, supervisor, git_gate } = sidecars;
+    Ok((agent, Inputs { proxy: proxy.input, supervisor, _git_gate: git_gate }))
+}
+
+/// Sidecars that run.
+struct Sidecars {
+    proxy: Proxy,
+    supervisor: Option<Supervisor>,
+    git_gate: Option<GitGate>,
+}
+
+impl Sidecars {
+    /// Those that the agent may speak to, by the names that it calls them.
+    fn neighbours(&self) -> Vec<(&'static str, IpAddr)> {
+        let git_gate = self.git_gate.as_ref().map(|gate| (GIT_GATE_ALIAS, gate.address));
+        let supervisor = self.supervisor.as_ref().map(|supervisor| (SUPERVISE_ALIAS, supervisor.address));
+        [(PROXY_ALIAS, self.proxy.address)].into_iter().chain(git_gate).chain(supervisor).collect()
+    }
+}
+
+/// All at once, and all are waited for, whatever fails: a request that is still under way would outlive the teardown.
+async fn start_sidecars(
+    engine: &Engine,
+    plan: &Plan,
+    images: &Images,
+    agent_network: &Network,
+    authority: &CertificateAuthority,
+    printer: Printer,
+) -> Result<Sidecars, DockerError> {
+    let on_other_networks = async {
+        let networks = networks::create_others(engine, plan, agent_network.clone());
+        let networks = printer.timed("sidecars: networks", networks).await?;
+        let proxy = sidecars::start_proxy(engine, plan, images, &networks, authority);
+        let pipelock = async {
+            match images.pipelock.as_ref().zip(networks.inspection.as_ref()) {
+                Some((image, network)) => {
+                    printer.timed("pipelock: start", sidecars::start_pipelock(engine, plan, image, network)).await
+                }
+                None => Ok(()),
             }
-            None => Ok(None),
-        }
+        };
+        let git_gate = async {
+            match &images.git_gate {
+                Some(image) => {
+                    printer.timed("git-gate: start", git_gate::start(engine, plan, image, &networks)).await.map(Some)
+                }
+                None => Ok(None),
+            }
+        };
+        let proxy = printer.timed("egress-proxy: start", proxy);
+        let (proxy, pipelock, git_gate) = tokio::join!(proxy, pipelock, git_gate);
+        pipelock?;
+        Ok::<_, DockerError>((proxy?, git_gate?))
     };
     let supervisor = async {
         match &images.supervise {
             Some(image) => {
-                let started = supervise::start(engine, plan, image, &networks.agent);
+                let started = supervise::start(engine, plan, image, agent_network);
                 printer.timed("supervise: start", started).await.map(Some)
             }
             None => Ok(None),
         }
     };
-    let agent = printer.timed("agent: start", agent::start(engine, plan, &images.agent, &networks, sandbox));
-    // All are waited for, whatever fails: a request that is still under way would outlive the teardown.
-    let (proxy, pipelock, git_gate, supervisor, agent) = tokio::join!(proxy, pipelock, git_gate, supervisor, agent);
-    let proxy = proxy.map_err(DockerError::from)?;
-    pipelock.and(agent).map_err(DockerError::from)?;
-    let (git_gate, supervisor) = (git_gate?, supervisor.map_err(DockerError::from)?);
-    go_on(stop)?;
-    let mut neighbours = vec![(PROXY_ALIAS, proxy.address)];
-    neighbours.extend(git_gate.as_ref().map(|gate| (GIT_GATE_ALIAS, gate.address)));
-    neighbours.extend(supervisor.as_ref().map(|supervisor| (SUPERVISE_ALIAS, supervisor.address)));
-
-    let ready = unless_stopped(stop, sidecars_ready(engine, plan, proxy.address, &authority, printer));
-    let agent = agent::provision(engine, plan, &images.agent, &neighbours, &authority, printer);
-    let (ready, agent) = tokio::join!(ready, agent);
-    ready?;
-    let agent = agent?;
-    printer.step(&format!("CA fingerprint (SHA-256): {}", authority.fingerprint()));
-    printer.step(&format!("{} is up after {:.1} s", plan.identity, began.elapsed().as_secs_f32()));
-    Ok((agent, Inputs { proxy: proxy.input, supervisor, _git_gate: git_gate }))
+    let (others, supervisor) = tokio::join!(on_other_networks, supervisor);
+    let (proxy, git_gate) = others?;
+    Ok(Sidecars { proxy, supervisor: supervisor?, git_gate })
 }
 
 async fn sidecars_ready(
@@ -143,10 +190,7 @@ async fn sidecars_ready(
     authority: &CertificateAuthority,
     printer: Printer,
 ) -> Result<(), DockerError> {
-    let guarded = async {
-        printer.timed("egress-proxy: ready", sidecars::ready(engine, plan)).await?;
-        printer.timed("egress-proxy: canary", sidecars::guards(engine, plan, proxy, authority)).await
-    };
+    let guarded = printer.timed("egress-proxy: ready", sidecars::ready(engine, plan, proxy, authority));
     let git_gate = async {
         match plan.git.is_empty() {
             true => Ok(()),
@@ -185,6 +229,18 @@ fn authority() -> Result<CertificateAuthority, DockerError> {
 
 fn go_on(stop: &CancellationToken) -> Result<(), BackendError> {
     if stop.is_cancelled() { Err(BackendError::Interrupted) } else { Ok(()) }
+}
+
+/// Does one side's work; its failure halts the other's.
+async fn halting<T>(
+    halt: &CancellationToken,
+    work: impl Future<Output = Result<T, BackendError>>,
+) -> Result<T, BackendError> {
+    let done = work.await;
+    if done.is_err() {
+        halt.cancel();
+    }
+    done
 }
 
 async fn unless_stopped<T, E: Into<BackendError>>(

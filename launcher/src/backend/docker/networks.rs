@@ -5,7 +5,6 @@ use ipnet::Ipv4Net;
 use super::engine::networks::{Made, Names, Reach};
 use super::engine::{Engine, EngineError};
 use super::names::Role;
-use super::teardown::{Created, Thing};
 use crate::plan::Plan;
 
 /// The networks of one bottle, by name, with the subnets that the proxy's listeners are bound in.
@@ -24,25 +23,22 @@ pub(super) struct Network {
     pub(super) subnet: Ipv4Net,
 }
 
-pub(super) async fn create(engine: &Engine, plan: &Plan, created: &mut Created) -> Result<Networks, EngineError> {
-    let mut roles = vec![Role::AgentNetwork, Role::EgressNetwork];
-    if plan.dlp.asks_pipelock() {
-        roles.push(Role::InspectionNetwork);
-    }
-    created.register(roles.iter().map(|role| Thing::Network(role.name(&plan.identity))).collect());
-    let inspection = async {
-        if plan.dlp.asks_pipelock() { Some(create_one(engine, plan, Role::InspectionNetwork).await) } else { None }
-    };
-    // All are waited for, whatever fails: a request that is still under way would outlive the teardown.
-    let (agent, egress, inspection) = tokio::join!(
-        create_one(engine, plan, Role::AgentNetwork),
-        create_one(engine, plan, Role::EgressNetwork),
-        inspection
-    );
-    Ok(Networks { agent: agent?, egress: egress?, inspection: inspection.transpose()? })
+/// The networks of one bottle, the agent's first.
+pub(super) fn roles(plan: &Plan) -> impl Iterator<Item = Role> + use<> {
+    let inspection = plan.dlp.asks_pipelock().then_some(Role::InspectionNetwork);
+    [Role::AgentNetwork, Role::EgressNetwork].into_iter().chain(inspection)
 }
 
-async fn create_one(engine: &Engine, plan: &Plan, role: Role) -> Result<Network, EngineError> {
+/// Creates those that the agent is not on. All are waited for, whatever fails.
+pub(super) async fn create_others(engine: &Engine, plan: &Plan, agent: Network) -> Result<Networks, EngineError> {
+    let inspection = async {
+        if plan.dlp.asks_pipelock() { Some(create(engine, plan, Role::InspectionNetwork).await) } else { None }
+    };
+    let (egress, inspection) = tokio::join!(create(engine, plan, Role::EgressNetwork), inspection);
+    Ok(Networks { agent, egress: egress?, inspection: inspection.transpose()? })
+}
+
+pub(super) async fn create(engine: &Engine, plan: &Plan, role: Role) -> Result<Network, EngineError> {
     let reach = if role == Role::EgressNetwork { Reach::Outside } else { Reach::Members };
     let name = role.name(&plan.identity);
     let Made { subnet, names } = engine.create_network(&name, reach, &role.labels(plan)).await?;

@@ -71,39 +71,36 @@ pub(super) async fn start_pipelock(
     engine.start_container(&Role::Pipelock.name(&plan.identity)).await
 }
 
-/// Returns when the proxy answers and, where it asks pipelock, pipelock has refused what it must and passed what it must.
-pub(super) async fn ready(engine: &Engine, plan: &Plan) -> Result<(), DockerError> {
-    let container = Role::EgressProxy.name(&plan.identity);
-    let command = [PROGRAM, "healthcheck", "--wait", READY_SECONDS].map(str::to_owned).to_vec();
-    let check = ExecSpec { container: &container, command, user: None, env: vec![], workdir: None };
-    let finished = engine.run(check).await?;
-    if finished.code == 0 {
-        return Ok(());
-    }
-    let words = [finished.stderr, engine.last_words(&container).await].join("\n").trim().to_owned();
-    Err(DockerError::NotReady { container, words })
-}
-
-/// Returns when the proxy has refused a made-up key, sent to it as the agent would, over its own TLS. An agent is never started
-/// behind a guard that is silent.
-pub(super) async fn guards(
+/// Returns when the proxy answers, pipelock, where it asks it, has refused what it must and passed what it must, and the scan
+/// has refused a made-up key, sent as the agent would, over the proxy's own TLS. An agent is never started behind a guard that
+/// is silent.
+pub(super) async fn ready(
     engine: &Engine,
     plan: &Plan,
     proxy: IpAddr,
     authority: &CertificateAuthority,
 ) -> Result<(), DockerError> {
-    let Some(Canary { method, url }) = plan.dlp.scans().then(|| Canary::of(&plan.egress.routes)).flatten() else {
-        return Ok(());
-    };
     let container = Role::EgressProxy.name(&plan.identity);
-    let proxy = SocketAddr::new(proxy, PROXY_PORT).to_string();
-    let authority = format!("--ca={}", authority.cert_pem());
-    let command = [PROGRAM, "canary", "--proxy", &proxy, &authority, "--method", method, &url];
-    let command = command.map(str::to_owned).to_vec();
-    let sent = engine.run(ExecSpec { container: &container, command, user: None, env: vec![], workdir: None }).await?;
-    match sent.code {
+    let canary = plan.dlp.scans().then(|| Canary::of(&plan.egress.routes)).flatten();
+    let command = match canary {
+        Some(Canary { method, url }) => {
+            let proxy = SocketAddr::new(proxy, PROXY_PORT).to_string();
+            let authority = format!("--ca={}", authority.cert_pem());
+            [PROGRAM, "canary", "--wait", READY_SECONDS, "--proxy", &proxy, &authority, "--method", method, &url]
+                .map(str::to_owned)
+                .to_vec()
+        }
+        None => [PROGRAM, "healthcheck", "--wait", READY_SECONDS].map(str::to_owned).to_vec(),
+    };
+    let look = ExecSpec { container: &container, command, user: None, env: vec![], workdir: None };
+    let finished = engine.run(look).await?;
+    match finished.code {
         0 => Ok(()),
-        _ => Err(DockerError::SilentGuard { words: sent.stderr }),
+        UNPROVED => Err(DockerError::SilentGuard { words: finished.stderr }),
+        _ => {
+            let words = [finished.stderr, engine.last_words(&container).await].join("\n").trim().to_owned();
+            Err(DockerError::NotReady { container, words })
+        }
     }
 }
 
@@ -221,6 +218,8 @@ pub(super) const NOBODY_ID: u64 = 65532;
 
 const PROGRAM: &str = "/egress-proxy";
 const READY_SECONDS: &str = "20";
+/// How `egress-proxy canary` ends where the made-up key was not refused.
+const UNPROVED: i64 = 3;
 
 /// How often a proxy that was given a table is asked for it: ten seconds in all, and the answers' own time.
 const TABLE_LOOKS: u32 = 100;

@@ -1,6 +1,5 @@
-# Makes a container trust the bottle's CA, know its neighbours and ask no resolver, and says who its agent is. Runs as root inside
-# it; $1 is the image's USER, $2 the certificate, $3 lines for /etc/hosts. Prints `account UID GID HOME`, and `jvm` where a Java trust
-# store was made.
+# Makes a container trust the bottle's CA and ask no resolver, and says who its agent is. Runs as root inside it; $1 is the image's
+# USER, $2 the certificate. Prints `jvm` where a Java trust store was made, then `account UID GID HOME`.
 set -eu
 folder=/usr/local/share/claude-bottle
 ca=$folder/ca.crt
@@ -8,7 +7,6 @@ mkdir -p $folder
 printf '%s' "$2" >$ca
 chmod 755 $folder
 chmod 444 $ca
-printf '%s\n' "$3" >>/etc/hosts
 bundle=/etc/ssl/certs/ca-certificates.crt
 
 if [ -d /etc/pki/ca-trust/source/anchors ]; then
@@ -51,11 +49,15 @@ fi
 printf 'nameserver 127.0.0.1\n' 2>/dev/null >/etc/resolv.conf || true
 
 name=${1%%:*}
+account=
 while IFS=: read -r user _ uid gid _ home _; do
     if [ "$user" = "$name" ] || [ "$uid" = "$name" ]; then
-        echo "account $uid $gid $home"
-        exit 0
+        account="$uid $gid $home"
+        break
     fi
 done </etc/passwd
-echo "user $name is not in /etc/passwd" >&2
-exit 1
+if [ -z "$account" ]; then
+    echo "user $name is not in /etc/passwd" >&2
+    exit 1
+fi
+echo "account $account"
