@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::bottle::Setup;
-use crate::engine::{docker, inspect, lost_every_capability};
+use crate::engine::{docker, has_our_profile, inspect, lost_every_capability};
 
 #[tokio::test]
 async fn every_container_runs_without_rights_and_within_limits() {
@@ -13,7 +13,7 @@ async fn every_container_runs_without_rights_and_within_limits() {
         let host = &found["HostConfig"];
         assert!(lost_every_capability(&found), "{role}: {found}");
         assert!(matches!(&host["CapAdd"], Value::Null) || host["CapAdd"] == json!([]), "{role}");
-        assert_eq!(host["SecurityOpt"], json!(["no-new-privileges"]), "{role}");
+        assert!(has_our_profile(&found), "{role}: {found}");
         assert_eq!(host["Privileged"], json!(false), "{role}");
         assert!(host["PidsLimit"].as_i64().is_some_and(|limit| limit > 0), "{role}");
         assert!(host["Memory"].as_i64().is_some_and(|limit| limit > 0), "{role}");
@@ -37,6 +37,25 @@ async fn the_agent_has_no_capability_and_can_gain_none() {
     assert!(status.contains("NoNewPrivs:\t1"), "{status}");
     assert!(!status.contains("Uid:\t0"), "{status}");
     assert_eq!(bottle.sh("ls /var/run/docker.sock /run/docker.sock 2>/dev/null").await, "");
+    assert!(bottle.exit(0).await.status.success());
+}
+
+#[tokio::test]
+async fn the_agent_makes_no_namespace_and_no_socket_but_the_networks() {
+    let mut bottle = Setup::closed().start().await;
+    // In gVisor all of these are of its own kernel.
+    let is_in_gvisor = bottle.sh("grep -c gvisor /proc/version").await == "1";
+    for flags in ["-Ur", "-n", "-m", "-i", "-u"] {
+        let made = bottle.sh(&format!("unshare {flags} true && echo made")).await;
+        assert!(made.contains("Operation not permitted") || is_in_gvisor, "{flags}: {made}");
+    }
+    // Packet, the kernel's ciphers, and the machine that this one runs on.
+    for family in [17, 38, 40] {
+        let made = bottle.sh(&format!("perl -e 'socket(my $made, {family}, 2, 0) and print \"made\"'")).await;
+        assert_eq!(made, "", "{family}");
+    }
+    // What has no such socket still has threads, which ask for `clone3` first, and answers from the network's own.
+    assert_eq!(bottle.sh("true & wait $! && getent hosts egress-proxy >/dev/null && echo fine").await, "fine");
     assert!(bottle.exit(0).await.status.success());
 }
 

@@ -35,6 +35,14 @@ pub(crate) fn lost_every_capability(found: &Value) -> bool {
     dropped == ["ALL"] || GIVEN_BY_PODMAN.iter().all(|capability| dropped.contains(capability))
 }
 
+/// Whether an inspected container has our seccomp profile and can gain no privilege: Docker shows the profile, Podman its file.
+pub(crate) fn has_our_profile(found: &Value) -> bool {
+    let options: Vec<&str> =
+        found["HostConfig"]["SecurityOpt"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let is_ours = |option: &&str| option.starts_with("seccomp={") || option.ends_with("/seccomp.json");
+    options.len() == 2 && options.contains(&"no-new-privileges") && options.iter().any(is_ours)
+}
+
 const GIVEN_BY_PODMAN: [&str; 11] = [
     "CHOWN",
     "DAC_OVERRIDE",

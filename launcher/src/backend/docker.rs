@@ -68,7 +68,8 @@ impl Backend for Docker {
         stop: &CancellationToken,
         printer: Printer,
     ) -> Result<DockerBottle, BackendError> {
-        launch::launch(self.engine().await?.clone(), plan, stop, printer).await
+        let engine = self.engine().await?.clone().with_files_in(&plan.paths.state)?;
+        launch::launch(engine, plan, stop, printer).await
     }
 
     async fn prepare_cleanup(&self, live: &BTreeSet<Identity>) -> Result<Vec<Orphan>, BackendError> {

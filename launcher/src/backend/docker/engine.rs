@@ -11,10 +11,13 @@ pub(crate) mod inventory;
 mod logs;
 pub(crate) mod networks;
 mod podman;
+mod seccomp;
 
 use std::collections::BTreeMap;
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, io};
 
 use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker, errors::Error as ApiError};
 use thiserror::Error;
@@ -28,6 +31,8 @@ pub(crate) struct Engine {
     docker: Docker,
     address: String,
     make: Make,
+    /// Of every container that is made: the seccomp profile itself, or the file that has it.
+    profile: Arc<str>,
 }
 
 /// Whose engine it is, where that matters.
@@ -62,7 +67,21 @@ impl Engine {
             true => Make::Podman,
             false => Make::Docker,
         };
-        Ok(Self { docker, address, make })
+        Ok(Self { docker, address, make, profile: seccomp::profile().into() })
+    }
+
+    /// Puts into a folder what this engine reads from files alone: Podman a seccomp profile, which Docker is given in the request.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(crate) fn with_files_in(mut self, folder: &Path) -> Result<Self, EngineError> {
+        if self.make == Make::Podman {
+            let path = folder.join(PROFILE);
+            let failed = |source| EngineError::WriteProfile { path: path.clone(), source };
+            fs::write(&path, self.profile.as_bytes()).map_err(failed)?;
+            self.profile = path.to_string_lossy().into();
+        }
+        Ok(self)
     }
 }
 
@@ -119,6 +138,8 @@ pub enum EngineError {
     NoNames { network: String },
     #[error("cannot remove network `{network}`")]
     RemoveNetwork { network: String, source: ApiError },
+    #[error("cannot write the containers' seccomp profile to `{path}`")]
+    WriteProfile { path: PathBuf, source: io::Error },
     #[error("cannot create container `{container}`")]
     CreateContainer { container: String, source: ApiError },
     #[error("cannot connect container `{container}` to network `{network}`")]
@@ -183,6 +204,10 @@ impl Explain for EngineError {
             Self::CreateNetwork { source, .. } if says(source, "address pool") => {
                 "the engine has no addresses left: `bottle cleanup` and `docker network prune` give some back"
             }
+            Self::CreateContainer { source, .. } if says(source, "opening seccomp profile failed") => {
+                "Podman reads the profile from a file of `bottle`'s: `CLAUDE_BOTTLE_HOME` has to be a folder that both see, and a \
+                 Podman on another machine will not do"
+            }
             Self::CreateContainer { source, .. } | Self::CreateNetwork { source, .. }
                 if status(source) == Some(409) =>
             {
@@ -233,6 +258,9 @@ fn is_permission(error: &ApiError) -> bool {
 
 /// Until the head of an answer; streams and attached sessions run as long as they like.
 const REQUEST_TIMEOUT_SECONDS: u64 = 120;
+
+/// In the folder of a bottle's state, and removed with it.
+const PROFILE: &str = "seccomp.json";
 
 /// How Podman calls itself among the components of `/version`.
 const PODMAN: &str = "Podman Engine";

@@ -1,5 +1,5 @@
 //! Containers: create, connect, feed, start, wait, remove. Every container that is made here is confined the same way: no
-//! capability, no new privilege, a limit on processes and memory, no core dump.
+//! capability, no new privilege, the same seccomp profile, a limit on processes and memory, no core dump.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -122,7 +122,7 @@ impl Engine {
     pub(crate) async fn create_container(&self, spec: ContainerSpec) -> Result<(), EngineError> {
         let container = spec.name.clone();
         let options = CreateContainerOptionsBuilder::default().name(&container).build();
-        let created = self.docker.create_container(Some(options), body(spec, self.make)).await;
+        let created = self.docker.create_container(Some(options), body(spec, self.make, &self.profile)).await;
         created.map(drop).map_err(|source| EngineError::CreateContainer { container, source })
     }
 
@@ -226,7 +226,7 @@ impl Engine {
     }
 }
 
-fn body(spec: ContainerSpec, make: Make) -> ContainerCreateBody {
+fn body(spec: ContainerSpec, make: Make, profile: &str) -> ContainerCreateBody {
     let is_open = spec.input == Input::Open;
     let (mut disk, mut memory) = (Vec::new(), HashMap::new());
     for scratch in spec.scratch {
@@ -247,7 +247,7 @@ fn body(spec: ContainerSpec, make: Make) -> ContainerCreateBody {
         tmpfs: (!memory.is_empty()).then_some(memory),
         init: Some(spec.first_process == FirstProcess::Init),
         cap_drop: Some(vec!["ALL".to_owned()]),
-        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        security_opt: Some(vec!["no-new-privileges".to_owned(), format!("seccomp={profile}")]),
         runtime: spec.runtime,
         sysctls: (make == Make::Podman).then(|| HashMap::from([(NO_IPV6.0.to_owned(), NO_IPV6.1.to_owned())])),
         pids_limit: Some(spec.limits.processes),

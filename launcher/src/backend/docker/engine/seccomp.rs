@@ -1,0 +1,100 @@
+//! The seccomp profile of every container, and the same on every engine, whatever the engine's own allows: what ordinary programs
+//! ask of the kernel. No namespaces, no mounts, no keyrings, no io_uring, and sockets of the network's own families only:
+//! a socket to a virtual machine's host is none of a network namespace's business.
+
+use serde_json::{Value, json};
+
+/// As engines read it, from Docker 20.10 on. What it does not name is refused (`EPERM`).
+pub(super) fn profile() -> String {
+    let allowed: Vec<&str> = ALLOWED.split_ascii_whitespace().collect();
+    let mut rules = vec![
+        json!({"names": allowed, "action": ALLOW}),
+        json!({"names": ABSENT, "action": ERRNO, "errnoRet": ENOSYS}),
+        when("clone", &json!({"index": 0, "value": NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"})),
+    ];
+    rules.extend(FAMILIES.map(|family| when("socket", &equals(family))));
+    rules.extend(PERSONALITIES.map(|personality| when("personality", &equals(personality))));
+    let architectures = [("SCMP_ARCH_X86_64", "SCMP_ARCH_X86"), ("SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM")]
+        .map(|(wide, narrow)| json!({"architecture": wide, "subArchitectures": [narrow]}));
+    let profile = json!({
+        "defaultAction": ERRNO,
+        "archMap": architectures,
+        "syscalls": rules,
+    });
+    profile.to_string()
+}
+
+/// Allows a call whose argument is like this.
+fn when(call: &str, argument: &Value) -> Value {
+    json!({"names": [call], "action": ALLOW, "args": [argument]})
+}
+
+fn equals(value: u32) -> Value {
+    json!({"index": 0, "value": value, "valueTwo": 0, "op": "SCMP_CMP_EQ"})
+}
+
+const ALLOW: &str = "SCMP_ACT_ALLOW";
+const ERRNO: &str = "SCMP_ACT_ERRNO";
+const ENOSYS: u32 = 38;
+
+/// As on a kernel that does not have them, where programs know what to do instead: the flags of `clone3` are where no filter sees
+/// them, and `io_uring` does what no filter sees.
+const ABSENT: [&str; 4] = ["clone3", "io_uring_enter", "io_uring_register", "io_uring_setup"];
+
+/// Every flag of `clone` that makes a namespace.
+const NAMESPACES: u32 = 0x7e02_0000;
+
+/// Unix, IPv4, IPv6, netlink.
+const FAMILIES: [u32; 4] = [1, 2, 10, 16];
+
+/// Linux, as it is, for 32 bits or with an older one's name; and the question which it is.
+const PERSONALITIES: [u32; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
+
+const ALLOWED: &str = "accept accept4 access adjtimex alarm arch_prctl arm_fadvise64_64 arm_sync_file_range bind brk cacheflush cachestat \
+    capget capset chdir chmod chown chown32 clock_adjtime clock_adjtime64 clock_getres clock_getres_time64 clock_gettime \
+    clock_gettime64 clock_nanosleep clock_nanosleep_time64 close close_range connect copy_file_range creat dup dup2 dup3 \
+    epoll_create epoll_create1 epoll_ctl epoll_ctl_old epoll_pwait epoll_pwait2 epoll_wait epoll_wait_old eventfd eventfd2 \
+    execve execveat exit exit_group faccessat faccessat2 fadvise64 fadvise64_64 fallocate fanotify_mark fchdir fchmod \
+    fchmodat fchmodat2 fchown fchown32 fchownat fcntl fcntl64 fdatasync fgetxattr flistxattr flock fork fremovexattr \
+    fsetxattr fstat fstat64 fstatat64 fstatfs fstatfs64 fsync ftruncate ftruncate64 futex futex_requeue futex_time64 \
+    futex_wait futex_waitv futex_wake futimesat get_robust_list get_thread_area getcpu getcwd getdents getdents64 getegid \
+    getegid32 geteuid geteuid32 getgid getgid32 getgroups getgroups32 getitimer getpeername getpgid getpgrp getpid getppid \
+    getpriority getrandom getresgid getresgid32 getresuid getresuid32 getrlimit getrusage getsid getsockname getsockopt \
+    gettid gettimeofday getuid getuid32 getxattr getxattrat inotify_add_watch inotify_init inotify_init1 inotify_rm_watch \
+    io_cancel io_destroy io_getevents io_pgetevents io_pgetevents_time64 io_setup io_submit ioctl ioprio_get ioprio_set \
+    ipc kill landlock_add_rule landlock_create_ruleset landlock_restrict_self lchown lchown32 lgetxattr link linkat listen \
+    listmount listxattr listxattrat llistxattr _llseek lremovexattr lseek lsetxattr lstat lstat64 madvise map_shadow_stack \
+    membarrier memfd_create memfd_secret mincore mkdir mkdirat mknod mknodat mlock mlock2 mlockall mmap mmap2 mprotect \
+    mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedreceive_time64 mq_timedsend mq_timedsend_time64 mq_unlink \
+    mremap mseal msgctl msgget msgrcv msgsnd msync munlock munlockall munmap name_to_handle_at nanosleep newfstatat \
+    _newselect open openat openat2 pause pidfd_open pidfd_send_signal pipe pipe2 pkey_alloc pkey_free pkey_mprotect poll \
+    ppoll ppoll_time64 prctl pread64 preadv preadv2 prlimit64 process_mrelease process_vm_readv process_vm_writev pselect6 \
+    pselect6_time64 ptrace pwrite64 pwritev pwritev2 read readahead readlink readlinkat readv recv recvfrom recvmmsg \
+    recvmmsg_time64 recvmsg remap_file_pages removexattr removexattrat rename renameat renameat2 restart_syscall rmdir \
+    rseq rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait \
+    rt_sigtimedwait_time64 rt_tgsigqueueinfo sched_get_priority_max sched_get_priority_min sched_getaffinity sched_getattr \
+    sched_getparam sched_getscheduler sched_rr_get_interval sched_rr_get_interval_time64 sched_setaffinity sched_setattr \
+    sched_setparam sched_setscheduler sched_yield seccomp select semctl semget semop semtimedop semtimedop_time64 send \
+    sendfile sendfile64 sendmmsg sendmsg sendto set_robust_list set_thread_area set_tid_address set_tls setfsgid \
+    setfsgid32 setfsuid setfsuid32 setgid setgid32 setgroups setgroups32 setitimer setpgid setpriority setregid setregid32 \
+    setresgid setresgid32 setresuid setresuid32 setreuid setreuid32 setrlimit setsid setsockopt setuid setuid32 setxattr \
+    setxattrat shmat shmctl shmdt shmget shutdown sigaltstack signalfd signalfd4 sigprocmask sigreturn socketpair splice \
+    stat stat64 statfs statfs64 statmount statx symlink symlinkat sync sync_file_range sync_file_range2 syncfs sysinfo tee \
+    tgkill time timer_create timer_delete timer_getoverrun timer_gettime timer_gettime64 timer_settime timer_settime64 \
+    timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime timerfd_settime64 times tkill truncate truncate64 \
+    ugetrlimit umask uname unlink unlinkat uretprobe utime utimensat utimensat_time64 utimes vfork vmsplice wait4 waitid \
+    waitpid write writev";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_depends_on_an_argument_or_is_refused_is_not_allowed_by_name() {
+        let allowed: Vec<&str> = ALLOWED.split_ascii_whitespace().collect();
+        let conditional = ["clone", "personality", "socket", "socketcall"];
+        for call in conditional.into_iter().chain(ABSENT).chain(["mount", "setns", "unshare", "keyctl", "bpf"]) {
+            assert!(!allowed.contains(&call), "{call}");
+        }
+    }
+}
