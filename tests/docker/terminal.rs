@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use harness::within;
+use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
@@ -46,14 +47,12 @@ impl Terminal {
     /// Reads on until the screen shows this; everything up to it.
     pub(crate) async fn until(&mut self, words: &str) -> String {
         let mut buffer = [0; 4096];
-        let reading = async {
-            while !self.seen.contains(words) {
-                let count = self.screen.read(&mut buffer).await.expect("the screen is readable");
-                assert!(count > 0, "no `{words}` in {}", self.seen);
-                self.seen += &String::from_utf8_lossy(&buffer[..count]);
-            }
-        };
-        within(words, reading).await;
+        while !self.seen.contains(words) {
+            let waited = format!("no `{words}` in {:?}", self.seen);
+            let count = within(&waited, self.screen.read(&mut buffer)).await.expect("the screen is readable");
+            assert!(count > 0, "{waited}");
+            self.seen += &String::from_utf8_lossy(&buffer[..count]);
+        }
         let end = self.seen.find(words).map_or(0, |at| at + words.len());
         self.seen.drain(..end).collect()
     }
@@ -81,13 +80,14 @@ async fn the_agent_has_the_terminals_size_keys_and_signals() {
     terminal.keys("echo alive$((40+2))\r").await;
     terminal.until("alive42").await;
 
-    // A new size is told while the agent runs. A trap that fires just before a `read` waits for its end; a key that comes
+    // A new size is told while the agent runs, all of it at once: after the first half the terminal would be that of the trap's
+    // own `stty`, and the second half be told to that one. A trap that fires just before a `read` waits for its end; a key that comes
     // before the shell has the terminal back from `stty` would be that one's.
     let trap = "trap 'stty size; echo told$((1+1))' WINCH; echo armed$((1+1)); while :; do read -rt 1 line; done\r";
     terminal.keys(trap).await;
     terminal.until("armed2").await;
-    let resized = Command::new("stty").args(["-F", &own, "rows", "44", "cols", "122"]).status().await.unwrap();
-    assert!(resized.success());
+    let own = std::fs::File::open(&own).expect("the terminal of `script`");
+    tcsetwinsize(own, Winsize { ws_row: 44, ws_col: 122, ws_xpixel: 0, ws_ypixel: 0 }).expect("another size");
     terminal.until("44 122").await;
     terminal.until("told2").await;
     terminal.keys("\u{3}").await;
@@ -98,5 +98,13 @@ async fn the_agent_has_the_terminals_size_keys_and_signals() {
     terminal.until("code=7").await;
     let rest = terminal.until("icanon").await;
     assert!(!rest.contains("-icanon"), "{rest}");
+    within("the end of the terminal", terminal.child.wait()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_program_that_ends_with_its_first_word_ends_the_bottle_with_its_code() {
+    let mut terminal = Terminal::open("[sh, -c, 'echo word$((1+1)); exit 3']").await;
+    terminal.until("word2").await;
+    terminal.until("code=3").await;
     within("the end of the terminal", terminal.child.wait()).await.unwrap();
 }

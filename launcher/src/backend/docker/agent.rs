@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use futures_util::TryStreamExt as _;
 use shared::issuer::CertificateAuthority;
 use tokio::io::AsyncWriteExt as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::DockerError;
@@ -175,6 +175,8 @@ impl Agent {
     /// Runs the agent's command on this terminal until it ends; its exit code.
     pub(super) async fn attach(&self, engine: &Engine, plan: &Plan, printer: Printer) -> Result<i64, DockerError> {
         let console = terminal::console();
+        // Listened for before the first size is read: no later one is missed.
+        let resized = signal(SignalKind::window_change()).map_err(EngineError::Terminal)?;
         let session = printer.timed("agent: command", engine.attach(self.command(plan), console)).await?;
         let is_terminal = matches!(console, Console::Terminal(_));
         let _raw = is_terminal.then(RawMode::enter).transpose().map_err(EngineError::Terminal)?;
@@ -182,7 +184,7 @@ impl Agent {
         tokio::select! {
             shown = show(output, is_terminal.then_some(&handle)) => shown?,
             never = type_into(input) => match never {},
-            never = follow_size(&handle, console) => match never {},
+            never = follow_size(&handle, console, resized) => match never {},
         }
         Ok(handle.code().await?)
     }
@@ -216,7 +218,8 @@ async fn show(
     let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
     while let Some(chunk) = output.try_next().await? {
         if let Some(handle) = unsized_terminal.take() {
-            handle.resize(terminal::size()).await?;
+            // A program that has ended with its first word has no size.
+            let _ = handle.resize(terminal::size()).await;
         }
         let shown = match chunk {
             Output::Out(bytes) => write(&mut stdout, &bytes).await,
@@ -245,9 +248,9 @@ async fn type_into(mut input: impl tokio::io::AsyncWrite + Unpin) -> Never {
 }
 
 /// Tells the agent's terminal each new size of ours. Does not return.
-async fn follow_size(handle: &SessionHandle, console: Console) -> Never {
-    if let (Console::Terminal(_), Ok(mut changed)) = (console, signal(SignalKind::window_change())) {
-        while changed.recv().await.is_some() {
+async fn follow_size(handle: &SessionHandle, console: Console, mut resized: Signal) -> Never {
+    if let Console::Terminal(_) = console {
+        while resized.recv().await.is_some() {
             // A program that has just ended has no size; its output says so next.
             let _ = handle.resize(terminal::size()).await;
         }
