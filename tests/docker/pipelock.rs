@@ -4,9 +4,12 @@ use std::net::IpAddr;
 
 use harness::origin::Origin;
 use harness::pki::Pki;
+use harness::within;
+use serde_json::json;
 
 use crate::bottle::{Bottle, Setup};
 use crate::engine::{self, belongings, docker, inspect, logs};
+use crate::supervise::{ask, waiting};
 
 /// A bottle with pipelock in it, and an origin that it may reach with a credential.
 struct Place {
@@ -88,6 +91,71 @@ async fn pipelock_is_on_the_inspection_network_only_and_the_agent_does_not_reach
 }
 
 #[tokio::test]
+async fn a_route_that_the_operator_approves_leads_through_pipelock_to_the_origin() {
+    for dlp in ["pipelock", "both"] {
+        let origin = NamedOrigin::start().await;
+        let setup = Setup::closed().dlp(dlp);
+        let ca = setup.file("origin-ca.pem", &origin.ca);
+        let mut bottle = setup
+            .frontmatter(&format!(
+                "supervise: true\negress_proxy:\n  defaults: off\n  allow_cidr: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]\n  \
+                 upstream_ca: {}",
+                ca.display()
+            ))
+            .start()
+            .await;
+        origin.join(&format!("claude-bottle-egress-{}", bottle.identity)).await;
+        let get = format!("curl -sS -w '\\n%{{http_code}}' https://{NAME}/answer");
+        assert!(bottle.sh(&get).await.ends_with("403"), "{dlp}: no route names it yet");
+        ask(&mut bottle, &json!({"host": NAME, "methods": ["GET", "POST"], "reason": "to test"})).await;
+        waiting(&bottle).await;
+        let approved = bottle.bottle(&["dashboard", "--approve", &format!("{}/1", bottle.identity)]).await;
+        assert!(approved.status.success(), "{dlp}: {}", approved.stderr);
+
+        assert_eq!(bottle.sh(&get).await, "from the origin\n\n200", "{dlp}");
+        let post = format!("{get} -H 'Content-Type: application/json' -d '{{\"text\": \"{MADE_UP_KEY}\"}}'");
+        let refused = bottle.sh(&post).await;
+        assert!(refused.ends_with("403"), "{dlp}: {refused}");
+        assert!(dlp == "both" || refused.contains("AWS"), "pipelock's own reason: {refused}");
+        drop(origin);
+        assert!(bottle.exit(0).await.status.success());
+    }
+}
+
+/// A web server with a name: proposals name hosts, which are asked at port 443 for what a certificate proves.
+struct NamedOrigin {
+    container: String,
+    ca: String,
+}
+
+impl NamedOrigin {
+    async fn start() -> Self {
+        let image = engine::agent_image().await;
+        let container = docker(&["run", "-d", "-u", "root", "-w", "/tmp", &image, "sh", "-ec", SERVE]).await;
+        let mut origin = Self { container, ca: String::new() };
+        let written = async {
+            while !logs(&origin.container).await.contains("ACCEPT") {
+                tokio::task::yield_now().await;
+            }
+        };
+        within("an origin that listens", written).await;
+        origin.ca = docker(&["exec", &origin.container, "cat", "ca.pem"]).await;
+        origin
+    }
+
+    /// Is found under its name on a network.
+    async fn join(&self, network: &str) {
+        docker(&["network", "connect", "--alias", NAME, network, &self.container]).await;
+    }
+}
+
+impl Drop for NamedOrigin {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("docker").args(["rm", "-f", &self.container]).output();
+    }
+}
+
+#[tokio::test]
 async fn a_dying_pipelock_ends_the_bottle() {
     let place = Place::new("both").await;
     let (identity, pipelock) = (place.bottle.identity.clone(), place.bottle.container("pipelock"));
@@ -101,3 +169,14 @@ async fn a_dying_pipelock_ends_the_bottle() {
 /// Shaped as a GitHub token, which both scans would refuse were they shown it.
 const CREDENTIAL: &str = concat!("ghp_", "q3Z7XWVB5tNDK2LMa8Rf6Hy1Jc4Pe0Us9Gv2");
 const MADE_UP_KEY: &str = concat!("AKIA", "Q3Z7XWVB5TNDK2LM");
+
+const NAME: &str = "origin.example.test";
+
+const SERVE: &str = "
+    new='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
+    openssl req -x509 $new -keyout ca.key -out ca.pem -subj /CN=ca -days 2 2>/dev/null
+    openssl req $new -keyout key.pem -out request.pem -subj /CN=origin 2>/dev/null
+    echo subjectAltName=DNS:origin.example.test >names
+    openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out cert.pem 2>/dev/null
+    echo 'from the origin' >answer
+    exec openssl s_server -accept 443 -cert cert.pem -key key.pem -WWW";

@@ -136,10 +136,14 @@ fn supervised() -> Setup {
     Setup::new("egress_proxy: {defaults: off}\nsupervise: true")
 }
 
-/// Asks in the background, as the agent's MCP client would; the answer goes to `/tmp/answer`.
 async fn propose(bottle: &mut Bottle, host: &str) {
+    ask(bottle, &json!({"host": host, "reason": "to test"})).await;
+}
+
+/// Asks in the background, as the agent's MCP client would; the answer goes to `/tmp/answer`.
+pub(crate) async fn ask(bottle: &mut Bottle, wish: &Value) {
     let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params":
-        {"name": "propose_route", "arguments": {"host": host, "reason": "to test"}}});
+        {"name": "propose_route", "arguments": wish}});
     let line = format!(
         "curl -sS http://supervise:9100/mcp -H 'content-type: application/json' \
          -H 'accept: application/json, text/event-stream' -d '{call}' >/tmp/answer 2>&1 &"
@@ -148,7 +152,7 @@ async fn propose(bottle: &mut Bottle, host: &str) {
 }
 
 /// What waits for the operator, as soon as something does.
-async fn waiting(bottle: &Bottle) -> Value {
+pub(crate) async fn waiting(bottle: &Bottle) -> Value {
     let looking = async {
         loop {
             let shown = bottle.bottle(&["dashboard", "--json"]).await;
