@@ -476,6 +476,12 @@ mod tests {
     }
 
     #[test]
+    fn expressions_know_words_cases_and_general_categories() {
+        let text = r"routes: [{host: a.example, matches: [{paths: [{type: regex, value: '(?i)/\w+/\d/\s*\p{L}[[:alpha:]]'}]}]}]";
+        assert_eq!(errors(text), Vec::<String>::new());
+    }
+
+    #[test]
     fn all_errors_of_a_file_come_at_once() {
         let found = errors("routes:\n  - host: a_b..c\n    port: [1]\n  - host: a.example\n    scan: never\n");
         assert_eq!(found.len(), 3, "{found:#?}");
