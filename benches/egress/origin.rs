@@ -1,6 +1,12 @@
 //! The origin: a TLS server for h1 and h2 that answers fast, in a process of its own.
 
-use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::{Ipv4Addr, Ipv6Addr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -46,15 +52,28 @@ pub async fn run(folder: &Path) -> anyhow::Result<()> {
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(leaf)));
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let tls = Arc::new(tls);
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    process::announce(listener.local_addr()?);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr()?;
+    // Its names have both addresses: who resolves them is not to fail on the first.
+    let other = TcpListener::bind((Ipv6Addr::LOCALHOST, address.port())).await.ok();
+    process::announce(address);
     loop {
-        let (stream, _) = listener.accept().await?;
+        let stream = tokio::select! {
+            accepted = accept(Some(&listener)) => accepted?,
+            accepted = accept(other.as_ref()) => accepted?,
+        };
         let tls = tls.clone();
         tokio::spawn(async move {
             // A client that went away is none of the origin's business.
             let _served = serve(stream, tls).await;
         });
+    }
+}
+
+async fn accept(listener: Option<&TcpListener>) -> std::io::Result<TcpStream> {
+    match listener {
+        Some(listener) => listener.accept().await.map(|(stream, _)| stream),
+        None => std::future::pending().await,
     }
 }
 

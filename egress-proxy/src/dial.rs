@@ -3,7 +3,10 @@
 //! named himself.
 
 use std::{
+    future::poll_fn,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    pin::Pin,
+    task::Poll,
     time::Duration,
 };
 
@@ -14,7 +17,7 @@ use hickory_resolver::{
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use shared::authority::{Authority, Host};
 use thiserror::Error;
-use tokio::{net::TcpStream, task::JoinSet, time::timeout};
+use tokio::{net::TcpStream, time::timeout};
 
 use crate::policy::RequestPermit;
 
@@ -215,27 +218,39 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 async fn connect_any(addresses: Vec<SocketAddr>) -> std::io::Result<TcpStream> {
     const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
     let mut addresses = addresses.into_iter();
-    let mut attempts = JoinSet::new();
+    let mut attempts = Vec::new();
     let mut failure = std::io::Error::new(std::io::ErrorKind::NotFound, "no address");
     loop {
         let next = addresses.next();
         let last = next.is_none();
-        if let Some(address) = next {
-            attempts.spawn(TcpStream::connect(address));
+        attempts.extend(next.map(|address| Box::pin(TcpStream::connect(address))));
+        if attempts.is_empty() {
+            return Err(failure);
         }
-        let joined =
-            if last { Ok(attempts.join_next().await) } else { timeout(ATTEMPT_DELAY, attempts.join_next()).await };
-        match joined {
-            Ok(Some(Ok(Ok(stream)))) => {
+        let first = first_of(&mut attempts);
+        match if last { Ok(first.await) } else { timeout(ATTEMPT_DELAY, first).await } {
+            Ok(Ok(stream)) => {
                 stream.set_nodelay(true)?;
                 return Ok(stream);
             }
-            Ok(Some(Ok(Err(error)))) => failure = error,
-            Ok(Some(Err(error))) => failure = std::io::Error::other(error),
-            Ok(None) => return Err(failure),
+            Ok(Err(error)) => failure = error,
             Err(_) => {}
         }
     }
+}
+
+/// What the first attempt to end has come to; it is taken out.
+async fn first_of<T>(attempts: &mut Vec<Pin<Box<impl Future<Output = T>>>>) -> T {
+    poll_fn(|cx| {
+        for place in 0..attempts.len() {
+            if let Poll::Ready(done) = attempts[place].as_mut().poll(cx) {
+                drop(attempts.swap_remove(place));
+                return Poll::Ready(done);
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// Why no connection came about.
