@@ -2,15 +2,26 @@
 //! request; what all of them cost together, with the network, `make bench` tells.
 #![allow(clippy::unwrap_used, reason = "a benchmark's own material is right, or there is nothing to measure")]
 
-use std::{collections::BTreeMap, hint::black_box, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    hint::black_box,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use egress_proxy::{
+    content::Collected,
     credentials::{Credential, SecretStore},
+    events::Events,
     files, hop_by_hop,
+    live::Live,
     mask::Mask,
     policy::{Defaults, Judged, Policy, ScanRules},
+    record::{Journal, Recording, pretty::Colour},
+    relay::{AnswerBody, Relay},
     scan::{Exemptions, Scanner},
     settings::AnswerMode,
     tls::{
@@ -18,7 +29,8 @@ use egress_proxy::{
         leaves::{Leaves, Listing},
     },
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, uri::PathAndQuery};
+use http_body::Body;
 use shared::{
     authority::Authority,
     issuer::CertificateAuthority,
@@ -26,7 +38,7 @@ use shared::{
 };
 use time::{Duration, OffsetDateTime};
 
-criterion_group!(path, judge, guard, scan_head, rewrite_head, mint, mask);
+criterion_group!(path, judge, guard, scan_head, rewrite_head, mint, mask, relay);
 criterion_main!(path);
 
 /// The table's verdict over one request, among fifty routes.
@@ -112,6 +124,40 @@ fn mask(criterion: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// An answer's way to the client, from memory: begun, counted, masked, its record ended (and written nowhere).
+fn relay(criterion: &mut Criterion) {
+    let (journal, _writer) = Journal::start(Vec::new(), Colour::None, Events::Json).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (policy, request, live) = (policy(), Request::new(), Live::default());
+    let credential = policy.request(request.judged()).unwrap().credential().unwrap().unwrap().clone();
+    let text: Bytes = include_bytes!("path.rs").iter().copied().cycle().take(64 << 10).collect();
+    let mut group = criterion.benchmark_group("relay");
+    for (name, length) in [("a small answer", 64), ("64 KiB", text.len())] {
+        // As large as what a TLS record holds.
+        let chunks: Vec<Bytes> = text[..length].chunks(16 << 10).map(|chunk| text.slice_ref(chunk)).collect();
+        group.throughput(Throughput::Bytes(length as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let room = runtime.block_on(journal.room()).unwrap();
+                let recording = Recording::begin(room, Method::GET, Scheme::Https, Version::HTTP_11, None);
+                let mut content = Collected::default();
+                chunks.iter().for_each(|chunk| content.push(black_box(chunk.clone())));
+                let (mask, revocation) = (Mask::new(&credential), live.enter(request.judged()));
+                let body = AnswerBody::Collected(content);
+                let mut body = Relay::begin(body, recording, Some(mask), None, revocation);
+                let mut context = Context::from_waker(Waker::noop());
+                let mut length = 0;
+                while let Poll::Ready(Some(frame)) = Pin::new(&mut body).poll_frame(&mut context) {
+                    length += frame.unwrap().into_data().map_or(0, |data| data.len());
+                }
+                length
+            });
+        });
+    }
+    group.finish();
+    journal.close();
 }
 
 /// A request as an API client sends it.
