@@ -26,7 +26,7 @@ fn of(rows: &[(String, String)], verdict: &str) -> Vec<String> {
 #[tokio::test]
 async fn nothing_gets_out_of_a_bottle() {
     let (rows, code) = selftest(
-        "egress_proxy:\n  defaults: off\n  routes:\n    - host: granted.example\n      \
+        "supervise: true\negress_proxy:\n  defaults: off\n  routes:\n    - host: granted.example\n      \
          auth: {scheme: Bearer, token_ref: NOTES}\n    - host: paths.example\n      path_allowlist: [/granted/]",
     )
     .await;

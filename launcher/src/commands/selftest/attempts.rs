@@ -5,7 +5,7 @@ use shared::authority::{Host, HostPattern};
 use shared::routes::{PathRule, PathRules, Ports, Route, ScanMode};
 
 use super::judge::Judge;
-use crate::plan::Plan;
+use crate::plan::{Plan, Supervise};
 
 #[derive(Debug, Clone)]
 pub(super) struct Attempt {
@@ -27,6 +27,9 @@ pub(super) struct Targets {
     prefix: Option<(String, String)>,
     /// The built-in scan or pipelock looks at what leaves.
     is_guarded: bool,
+    /// A repository that git-gate serves.
+    repository: Option<String>,
+    is_supervised: bool,
 }
 
 impl Targets {
@@ -39,6 +42,8 @@ impl Targets {
         let mut targets = Self {
             foreign: FOREIGN.into_iter().find(ungranted),
             is_guarded: plan.dlp.scans() || plan.dlp.asks_pipelock(),
+            repository: plan.git.first().map(|remote| remote.name.to_string()),
+            is_supervised: plan.supervise == Supervise::On,
             ..Self::default()
         };
         for route in plan.egress.routes.iter() {
@@ -64,6 +69,12 @@ impl Targets {
             (Aim::Content | Aim::Host, None, _) => return Err("no route grants a whole host"),
             (Aim::Prefix, _, Some((host, prefix))) => script.replace("@HOST@", host).replace("@PREFIX@", prefix),
             (Aim::Prefix, _, None) => return Err("no route has a `path_allowlist`"),
+            (Aim::GitGate, ..) => match &self.repository {
+                Some(repository) => script.replace("@REPOSITORY@", repository),
+                None => return Err("the bottle has no `git`"),
+            },
+            (Aim::Supervise, ..) if self.is_supervised => script.to_owned(),
+            (Aim::Supervise, ..) => return Err("the bottle has no `supervise`"),
         };
         match self.foreign {
             Some(foreign) => Ok(format!("{TOOLS}{}", script.replace("@FOREIGN@", foreign))),
@@ -87,6 +98,8 @@ enum Aim {
     Content,
     Host,
     Prefix,
+    GitGate,
+    Supervise,
 }
 
 pub(super) fn all(targets: &Targets) -> Vec<Attempt> {
@@ -108,7 +121,7 @@ dns='\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x07example\x03com\x00\x00\
 "#;
 
 const ROWS: &[Row] = {
-    use Aim::{Anywhere, Content, Host, Prefix};
+    use Aim::{Anywhere, Content, GitGate, Host, Prefix};
     use Judge::{Control, NoCredential, Refusal, Silence};
     &[
         ("control", "a port that is open", Anywhere, Control("connected"), "tcp egress-proxy 9099"),
@@ -193,6 +206,45 @@ const ROWS: &[Row] = {
             Host,
             Refusal,
             "web 'https://@HOST@/a.git/info/refs?service=git%2Dreceive%2dpack'",
+        ),
+        (
+            "git",
+            "other ports of git-gate",
+            GitGate,
+            Silence,
+            "for port in 22 53 80 443 2222 3128 8080 9097 9099 9100; do tcp git-gate $port & done; wait",
+        ),
+        (
+            "git",
+            "a repository that git-gate does not serve",
+            GitGate,
+            Silence,
+            "need git; for name in selftest ../@REPOSITORY@ @REPOSITORY@/../selftest /run/git-gate; do \
+             timeout 6 git ls-remote \"git://git-gate/$name.git\" 2>/dev/null & done; wait",
+        ),
+        (
+            "git",
+            "an archive out of git-gate",
+            GitGate,
+            Silence,
+            "need git; timeout 6 git archive --remote=git://git-gate/@REPOSITORY@.git HEAD 2>/dev/null | head -c 64 | od -An -tx1",
+        ),
+        (
+            "supervise",
+            "its other ports",
+            Aim::Supervise,
+            Silence,
+            "for port in 22 53 80 443 3128 8080 9097 9098 9099 9418; do tcp supervise $port & done; wait",
+        ),
+        (
+            "supervise",
+            "an operator's decision",
+            Aim::Supervise,
+            Silence,
+            "need curl; for path in / /mcp /decide /approve; do for body in '{\"approved\": 1}' '{\"number\": 1, \"decision\": \"approved\"}' \
+             '{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"tools/call\", \"params\": {\"name\": \"approve\", \"arguments\": {\"host\": \"@FOREIGN@\"}}}'; do \
+             curl -s -o /dev/null -m 5 -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \
+             -d \"$body\" http://supervise:9100$path & done; done; wait; web http://_egress-proxy.local/allowlist | grep -E '\"host\": ?\"@FOREIGN@\"'",
         ),
         ("paths", "a path beside the prefix", Prefix, Refusal, "web https://@HOST@/selftest"),
         ("paths", "dot segments", Prefix, Refusal, "web --path-as-is https://@HOST@@PREFIX@../selftest"),
@@ -371,10 +423,16 @@ mod tests {
             foreign: Some("example.com"),
             prefix: Some(("b.example".to_owned(), "/p/".to_owned())),
             is_guarded: true,
+            repository: Some("infra".to_owned()),
+            is_supervised: true,
         };
         for attempt in all(&targets) {
             let script = attempt.script.unwrap();
-            assert!(["@HOST@", "@PREFIX@", "@FOREIGN@"].iter().all(|name| !script.contains(name)), "{}", attempt.name);
+            assert!(
+                ["@HOST@", "@PREFIX@", "@FOREIGN@", "@REPOSITORY@"].iter().all(|name| !script.contains(name)),
+                "{}",
+                attempt.name
+            );
         }
     }
 
@@ -384,5 +442,7 @@ mod tests {
         let untried: Vec<_> = all(&targets).into_iter().filter_map(|attempt| attempt.script.err()).collect();
         assert!(untried.contains(&"nothing looks at what leaves (`dlp: off`)"));
         assert!(untried.contains(&"no route has a `path_allowlist`"));
+        assert!(untried.contains(&"the bottle has no `git`"));
+        assert!(untried.contains(&"the bottle has no `supervise`"));
     }
 }
