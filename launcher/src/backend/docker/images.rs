@@ -2,6 +2,7 @@
 //! that goes into the image, so an existing tag is the right image and is never built again.
 
 use std::env;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use ring::digest::{Context, SHA256};
@@ -55,13 +56,13 @@ pub(super) async fn ensure(engine: &Engine, plan: &Plan, printer: Printer) -> Re
 /// What can be known about the images before anything is built or pulled.
 pub(super) async fn probe(engine: &Engine, plan: &Plan) -> Result<(), DockerError> {
     if plan.images.egress_proxy.is_none() {
-        static_binary(&proxy_binary()?)?;
+        check_static(&proxy_binary()?)?;
     }
     if plan.supervise == Supervise::On && plan.images.supervise.is_none() {
-        static_binary(&supervise_binary()?)?;
+        check_static(&supervise_binary()?)?;
     }
     if let Some(binary) = plan.images.pipelock_bin.as_deref().filter(|_| plan.dlp.asks_pipelock()) {
-        static_binary(binary)?;
+        check_static(binary)?;
     }
     if let Some(name) = &plan.images.agent
         && let Some(facts) = engine.image(name).await?
@@ -87,7 +88,7 @@ pub(super) async fn find_proxy(engine: &Engine, images: &plan::Images) -> Result
         Some(image) => found(engine, image).await,
         None => {
             let path = proxy_binary()?;
-            static_binary(&path)?;
+            check_static(&path)?;
             Ok(Supply::Binary(path))
         }
     }
@@ -100,7 +101,7 @@ pub(super) async fn find_supervise(engine: &Engine, images: &plan::Images) -> Re
         Some(image) => found(engine, image).await,
         None => {
             let path = supervise_binary()?;
-            static_binary(&path)?;
+            check_static(&path)?;
             Ok(Supply::Binary(path))
         }
     }
@@ -110,7 +111,7 @@ pub(super) async fn find_supervise(engine: &Engine, images: &plan::Images) -> Re
 /// pipelock's image cannot be had.
 pub(super) async fn find_pipelock(engine: &Engine, images: &plan::Images) -> Result<Supply, DockerError> {
     if let Some(path) = &images.pipelock_bin {
-        static_binary(path)?;
+        check_static(path)?;
         return Ok(Supply::Binary(path.clone()));
     }
     found(engine, images.pipelock.as_deref().unwrap_or(PUBLIC_PIPELOCK)).await
@@ -281,6 +282,14 @@ fn beside_us(program: &str) -> Result<PathBuf, PathBuf> {
     if path.is_file() { Ok(path) } else { Err(path) }
 }
 
+/// The same without reading all of it, where its beginning tells.
+fn check_static(path: &Path) -> Result<(), DockerError> {
+    let mut head = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(ELF_HEAD).read_to_end(&mut head));
+    read.map_err(|source| DockerError::ReadBinary { path: path.to_owned(), source })?;
+    if elf::is_static(&head) { Ok(()) } else { static_binary(path).map(drop) }
+}
+
 fn static_binary(path: &Path) -> Result<Vec<u8>, DockerError> {
     let content = std::fs::read(path).map_err(|source| DockerError::ReadBinary { path: path.to_owned(), source })?;
     if elf::is_static(&content) { Ok(content) } else { Err(DockerError::NotStatic(path.to_owned())) }
@@ -313,3 +322,6 @@ const GIT_GATE_FILES: [(&str, u32, &str); 6] = [
 const PUBLIC_PIPELOCK: &str = "ghcr.io/luckypipewrench/pipelock:2.3.0";
 
 const TAG_BYTES: usize = 8;
+
+/// Linkers put an executable's table of segments right behind its header.
+const ELF_HEAD: u64 = 4096;

@@ -74,23 +74,24 @@ async fn bring_up(
     stop: &CancellationToken,
     printer: Printer,
 ) -> Result<(Agent, Inputs), BackendError> {
-    // Nothing is created by these, so they may be left at any point.
-    let prepared = async {
-        tokio::try_join!(
-            printer.timed("images", images::ensure(engine, plan, printer)),
-            printer.timed("engine: facts", facts(engine))
-        )
-    };
-    let (images, facts) = unless_stopped(stop, prepared).await?;
-    let sandbox = agent::sandbox(&facts.runtimes);
     let began = Instant::now();
     let authority = authority()?;
     created.register(networks::roles(plan).map(|role| Thing::Network(role.name(&plan.identity))).collect());
     let sidecars = sidecars::roles(plan).into_iter();
     created.register(sidecars.map(|role| Thing::Container(role.name(&plan.identity))).collect());
     created.register(vec![Thing::Container(Role::Agent.name(&plan.identity))]);
-    let network = networks::create(engine, plan, Role::AgentNetwork);
-    let network = printer.timed("agent: network", network).await.map_err(DockerError::from)?;
+    // Nothing of the bottle's is created by these, so they may be left at any point.
+    let prepared = async {
+        tokio::try_join!(
+            printer.timed("images", images::ensure(engine, plan, printer)),
+            printer.timed("engine: facts", facts(engine))
+        )
+    };
+    let network = printer.timed("agent: network", networks::create(engine, plan, Role::AgentNetwork));
+    let (prepared, network) = tokio::join!(unless_stopped(stop, prepared), network);
+    let (images, facts) = prepared?;
+    let network = network.map_err(DockerError::from)?;
+    let sandbox = agent::sandbox(&facts.runtimes);
     go_on(stop)?;
 
     // The agent's container is made ready while the sidecars start, up to where it must know their addresses. What fails on
