@@ -37,7 +37,7 @@ pub(super) async fn findings(named: &Images) -> Vec<Finding> {
 }
 
 fn of_engine(facts: &EngineFacts, api: &str) -> Vec<Finding> {
-    let EngineFacts { version, runtimes, storage, networks, clock, folder } = facts;
+    let EngineFacts { make, version, runtimes, storage, networks, clock, folder, limits } = facts;
     let gvisor = match runtimes.iter().any(|runtime| runtime == "runsc") {
         true => Finding::good("gvisor", "the engine offers `runsc`"),
         false => Finding::note(
@@ -62,8 +62,17 @@ fn of_engine(facts: &EngineFacts, api: &str) -> Vec<Finding> {
         ),
         false => Finding::good("networks", format!("{networks} in use")),
     };
+    let limits = match limits {
+        true => Finding::good("limits", "containers are held to their memory and their number of processes"),
+        false => Finding::note(
+            "limits",
+            "the engine does not hold containers to their memory and their number of processes",
+            "boot the machine with control groups of version 2 (`systemd.unified_cgroup_hierarchy=1`), or use an engine that root runs",
+        ),
+    };
     vec![
-        Finding::good("engine", format!("Docker {version}, API {api}")),
+        Finding::good("engine", format!("{make} {version}, API {api}")),
+        limits,
         gvisor,
         storage,
         addresses,

@@ -181,6 +181,14 @@ impl Explain for EngineError {
                 "the engine's disk is full: `docker system prune` and `make clean-images` make room".to_owned(),
             ];
         }
+        // The second is what Podman says from the second time on.
+        if chain_says(self, "/dev/net/tun") || chain_says(self, "rootless netns") {
+            return vec![
+                "an ordinary user's engine makes its networks with `/dev/net/tun`, which has to be that user's too: \
+                 `sudo chmod 666 /dev/net/tun`"
+                    .to_owned(),
+            ];
+        }
         let hint = match self {
             Self::Unreachable { source, .. } if is_permission(source) => {
                 "your user may not use the engine: add it to the `docker` group and log in again, or use rootless Docker"
