@@ -113,34 +113,15 @@ fn optional(name: &str, value: Option<&str>, line: &mut Vec<u8>) {
 fn text(name: &str, value: &str, line: &mut Vec<u8>) {
     line.reserve(name.len() + value.len() + 2);
     line.extend_from_slice(name.as_bytes());
-    if !is_plain(value.as_bytes()) {
+    // Without an early end: the whole value in a few instructions.
+    let is_plain = value.bytes().fold(true, |plain, byte| plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\'));
+    if !is_plain {
         return by_serde(value, line);
     }
     line.push(b'"');
     line.extend_from_slice(value.as_bytes());
     line.push(b'"');
 }
-
-/// Whether JSON writes every byte as it is: no quote, no backslash, no control character. Eight at a time.
-fn is_plain(text: &[u8]) -> bool {
-    let (eights, rest) = text.as_chunks();
-    let last = rest.iter().fold(LONE, |last, byte| last << 8 | u64::from(*byte));
-    let special = eights.iter().fold(special(last), |any, eight| any | special(u64::from_ne_bytes(*eight)));
-    special & SIGNS == 0
-}
-
-/// Sets the sign of some byte where one of the eight is special, and of none where none is.
-fn special(eight: u64) -> u64 {
-    // Of bytes below 128, which all special ones are, a subtraction tells those below another (Warren, Hacker's Delight, 6-1).
-    let below = |bytes: u64, least: u64| bytes.wrapping_sub(ONES * least) & !bytes;
-    let is = |byte: u8| below(eight ^ (ONES * u64::from(byte)), 1);
-    below(eight, 0x20) | is(b'"') | is(b'\\')
-}
-
-const ONES: u64 = 0x0101_0101_0101_0101;
-const SIGNS: u64 = ONES * 0x80;
-/// Eight plain bytes.
-const LONE: u64 = ONES * 0x61;
 
 fn number(value: u64, line: &mut Vec<u8>) {
     line.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
@@ -175,18 +156,6 @@ mod tests {
         let mut line = Vec::new();
         write(&record, &mut line);
         assert_eq!(String::from_utf8(line).unwrap(), serde_json::to_string(&record).unwrap() + "\n");
-    }
-
-    #[test]
-    fn every_byte_that_json_escapes_is_seen_at_every_place() {
-        for length in 0..20 {
-            assert!(is_plain(&vec![b'~'; length]) && is_plain(&vec![0xff; length]));
-            for (place, byte) in (0..length).flat_map(|place| (0..=u8::MAX).map(move |byte| (place, byte))) {
-                let mut text = vec![b' '; length];
-                text[place] = byte;
-                assert_eq!(is_plain(&text), byte >= b' ' && !b"\"\\".contains(&byte), "{byte} at {place} of {length}");
-            }
-        }
     }
 
     #[test]
