@@ -376,6 +376,14 @@ const ROWS: &[Row] = {
         ),
         (
             "sandbox",
+            "a socket to a virtual machine's host",
+            Anywhere,
+            Silence,
+            "command -v perl >/dev/null || { echo 'there is no perl'; exit 78; }; \
+             perl -e 'socket(my $made, 40, 1, 0) and print \"made\\n\"'",
+        ),
+        (
+            "sandbox",
             "kernel settings",
             Anywhere,
             Silence,
