@@ -210,6 +210,11 @@ impl Patterns {
         self
     }
 
+    /// Whether few positions are looked at.
+    pub fn is_sparse(&self) -> bool {
+        self.gap > 1
+    }
+
     /// Whose keyword was found.
     pub fn keyword(&self, hit: Hit) -> usize {
         let part = self.part(hit);

@@ -105,7 +105,9 @@ impl Tape {
     pub(super) fn push(&mut self, scanner: &Scanner, asked: &mut Asked, bytes: &[u8]) -> Result<u64, Stop> {
         for slice in bytes.chunks(SLICE) {
             self.forget();
-            let (lead, rest) = slice.split_at(slice.len().min(LEAD));
+            // Among many patterns some place is found in nearly every slice.
+            let lead = if scanner.patterns.is_sparse() { LEAD } else { SLICE };
+            let (lead, rest) = slice.split_at(slice.len().min(lead));
             self.take(scanner, asked, lead)?;
             match (rest, self.waiting.is_empty()) {
                 ([], _) => {}
