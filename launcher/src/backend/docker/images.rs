@@ -144,7 +144,7 @@ impl Workshop<'_> {
         let image = match &plan.images.egress_proxy {
             Some(image) => self.found_or_pulled(image).await?,
             None => {
-                let binary = File::program("egress-proxy", static_binary(&proxy_binary()?)?);
+                let binary = File::program("egress-proxy", proxy_binary()?).await?;
                 self.built(Role::EgressProxy, PROXY_DOCKERFILE, vec![binary]).await?
             }
         };
@@ -155,7 +155,7 @@ impl Workshop<'_> {
     async fn pipelock(&self, plan: &Plan) -> Result<String, DockerError> {
         let image = match (&plan.images.pipelock_bin, &plan.images.pipelock) {
             (Some(path), _) => {
-                let binary = File::program("pipelock", static_binary(path)?);
+                let binary = File::program("pipelock", path.clone()).await?;
                 self.built(Role::Pipelock, PIPELOCK_DOCKERFILE, vec![binary]).await?
             }
             (None, image) => {
@@ -186,7 +186,7 @@ impl Workshop<'_> {
         match &plan.images.supervise {
             Some(image) => Ok(self.found_or_pulled(image).await?),
             None => {
-                let binary = File::program("supervise", static_binary(&supervise_binary()?)?);
+                let binary = File::program("supervise", supervise_binary()?).await?;
                 self.built(Role::Supervise, SUPERVISE_DOCKERFILE, vec![binary]).await
             }
         }
@@ -219,7 +219,9 @@ impl Workshop<'_> {
         mut files: Vec<File>,
     ) -> Result<String, DockerError> {
         files.push(File { name: "Dockerfile", mode: 0o444, content: dockerfile.as_bytes().to_vec() });
-        let image = format!("claude-bottle-{}:{}", role.label(), hash(&files, arguments));
+        let named: String = arguments.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        let (tag, files) = apart(move || (hash(&named, &files), files)).await;
+        let image = format!("claude-bottle-{}:{tag}", role.label());
         if self.engine.image(&image).await?.is_none() {
             self.printer.step(&format!("building {image}"));
             let progress = |line: &str| {
@@ -241,16 +243,21 @@ struct File {
 }
 
 impl File {
-    fn program(name: &'static str, content: Vec<u8>) -> Self {
-        Self { name, mode: 0o555, content }
+    async fn program(name: &'static str, path: PathBuf) -> Result<Self, DockerError> {
+        let content = apart(move || static_binary(&path)).await?;
+        Ok(Self { name, mode: 0o555, content })
     }
 }
 
-fn hash(files: &[File], arguments: &[(&str, &str)]) -> String {
+/// Reading programs and digesting them, beside this thread: what the launch asks of the engine meanwhile would wait for it.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))
+}
+
+fn hash(arguments: &str, files: &[File]) -> String {
     let mut context = Context::new(&SHA256);
-    for (name, value) in arguments {
-        context.update(format!("{name}={value}\n").as_bytes());
-    }
+    context.update(arguments.as_bytes());
     for file in files {
         context.update(format!("{} {:o} {}\n", file.name, file.mode, file.content.len()).as_bytes());
         context.update(&file.content);
