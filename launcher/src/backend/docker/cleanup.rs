@@ -57,28 +57,31 @@ pub(super) async fn active(engine: &Engine) -> Result<Vec<ActiveBottle>, EngineE
     }
     let mut active = Vec::with_capacity(bottles.len());
     for (identity, containers) in bottles {
-        active.push(describe(engine, identity, &containers).await?);
+        active.extend(describe(engine, identity, &containers).await?);
     }
     Ok(active)
 }
 
-async fn describe(engine: &Engine, identity: String, containers: &[Labelled]) -> Result<ActiveBottle, EngineError> {
+/// Nothing of a bottle that has ended while it was looked at.
+async fn describe(
+    engine: &Engine,
+    identity: String,
+    containers: &[Labelled],
+) -> Result<Option<ActiveBottle>, EngineError> {
     let label = |container: &Labelled, name: &str| container.labels.get(name).cloned().unwrap_or_default();
     let mut running: Vec<String> = containers.iter().map(|container| label(container, LABEL_ROLE)).collect();
     running.sort();
     let first = containers.iter().find(|container| label(container, LABEL_ROLE) == Role::Agent.label());
     let first = first.or(containers.first());
-    let started = match first {
-        Some(container) => engine.started(&container.name).await?,
-        None => String::new(),
-    };
-    let said = |name| first.map(|container| label(container, name)).unwrap_or_default();
-    Ok(ActiveBottle {
+    let Some(first) = first else { return Ok(None) };
+    let Some(started) = engine.started(&first.name).await? else { return Ok(None) };
+    let said = |name| label(first, name);
+    Ok(Some(ActiveBottle {
         identity,
         agent: said(LABEL_AGENT),
         bottle: said(LABEL_BOTTLE),
         backend: "docker",
         started,
         running,
-    })
+    }))
 }

@@ -234,9 +234,9 @@ fn status(error: &ApiError) -> Option<u16> {
     }
 }
 
-/// Whether the engine does not have the thing at all.
+/// Whether the engine does not have the thing at all. Podman fails over one that goes while it is looked at.
 fn is_missing(error: &ApiError) -> bool {
-    status(error) == Some(404)
+    status(error) == Some(404) || (status(error) == Some(500) && says(error, "no such container"))
 }
 
 /// Whether somebody else is removing the thing already.
@@ -274,3 +274,20 @@ const PROFILE: &str = "seccomp.json";
 const PODMAN: &str = "Podman Engine";
 
 const OLDEST_API: ClientVersion = ClientVersion { major_version: 1, minor_version: 41 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_engine_does_not_have_is_missing_however_the_engine_says_so() {
+        let answer = |status_code, message: &str| ApiError::DockerResponseServerError {
+            status_code,
+            message: message.to_owned(),
+        };
+        assert!(is_missing(&answer(404, "No such container: a")));
+        assert!(is_missing(&answer(500, "container 4d25 does not exist in database: no such container")));
+        assert!(!is_missing(&answer(500, "cannot allocate memory")));
+        assert!(!is_missing(&answer(409, "removal is already in progress")));
+    }
+}

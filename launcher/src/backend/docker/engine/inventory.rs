@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bollard::query_parameters::{ListContainersOptionsBuilder, ListNetworksOptionsBuilder};
 
-use super::{Engine, EngineError, Labels};
+use super::{Engine, EngineError, Labels, is_missing};
 
 /// A container or a network, by its name.
 #[derive(Debug, Clone)]
@@ -45,10 +45,12 @@ impl Engine {
         Ok(labelled.collect())
     }
 
-    /// When a container was started, RFC 3339.
-    pub(crate) async fn started(&self, container: &str) -> Result<String, EngineError> {
-        let failed = |source| EngineError::InspectContainer { container: container.to_owned(), source };
-        let found = self.docker.inspect_container(container, None).await.map_err(failed)?;
-        Ok(found.state.and_then(|state| state.started_at).unwrap_or_default())
+    /// When a container was started, RFC 3339; none where there is no such container any more.
+    pub(crate) async fn started(&self, container: &str) -> Result<Option<String>, EngineError> {
+        match self.docker.inspect_container(container, None).await {
+            Ok(found) => Ok(Some(found.state.and_then(|state| state.started_at).unwrap_or_default())),
+            Err(source) if is_missing(&source) => Ok(None),
+            Err(source) => Err(EngineError::InspectContainer { container: container.to_owned(), source }),
+        }
     }
 }
