@@ -27,7 +27,7 @@ use shared::{
     record::{ExchangeRecord, FindingRecord, Outcome, Record, SCHEMA_VERSION, Verdict},
     routes::{Scheme, judge::Rule},
 };
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 
 use self::capture::Capture;
 use crate::scan::Finding;
@@ -303,6 +303,38 @@ fn milliseconds(since: Instant) -> f64 {
     (since.elapsed().as_secs_f64() * 1e6).round() / 1e3
 }
 
+/// A time of ours, which is in UTC and in no year before 0 or after 9999, as RFC 3339 writes it: every record pays for this.
 fn timestamp(time: OffsetDateTime) -> String {
-    time.format(&Rfc3339).unwrap_or_default()
+    let mut text = *b"0000-00-00T00:00:00.000000000Z";
+    let mut digits = |end: usize, length: usize, mut number: u32| {
+        for place in text[end - length..end].iter_mut().rev() {
+            *place = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+    };
+    digits(4, 4, time.year().unsigned_abs());
+    digits(7, 2, u8::from(time.month()).into());
+    digits(10, 2, time.day().into());
+    digits(13, 2, time.hour().into());
+    digits(16, 2, time.minute().into());
+    digits(19, 2, time.second().into());
+    digits(29, 9, time.nanosecond());
+    // No digit more than is needed.
+    let text = std::str::from_utf8(&text[..29]).unwrap_or_default().trim_end_matches('0').trim_end_matches('.');
+    [text, "Z"].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use time::format_description::well_known::Rfc3339;
+
+    use super::*;
+
+    #[test]
+    fn a_timestamp_is_what_rfc_3339_says() {
+        for nanoseconds in [0, 1, 10, 999_999_999, 1_000_000_000, 59_500_000_000, 951_782_400_000_000_000, 1_796_000_000_123_456_789] {
+            let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap();
+            assert_eq!(timestamp(time), time.format(&Rfc3339).unwrap());
+        }
+    }
 }

@@ -41,7 +41,7 @@ pub use self::{
 /// The most bytes of a content that wait for their verdict.
 pub const HOLD_BACK: usize = 4096;
 
-/// The rules in force. Cheap to share in an `Arc`; immutable.
+/// The rules in force. Cheap to share in an `Arc`; what they say never changes.
 pub struct Scanner {
     /// By their numbers; `None` for what a user's file turned off.
     rules: Vec<Option<Arc<Rule>>>,
@@ -51,6 +51,8 @@ pub struct Scanner {
     seeds: Option<usize>,
     /// From this rule on they are for the proxy's own values.
     guarded: usize,
+    /// Parts of heads in which these rules found nothing.
+    known: head::Known,
 }
 
 /// What stands behind the patterns of one keyword.
@@ -182,7 +184,8 @@ impl Scanner {
             .collect();
         let seeds = rules.iter().position(|rule| rule.as_ref().is_some_and(|rule| rule.is_seed_phrase()));
         let others = rules.iter().rposition(|rule| rule.as_ref().is_none_or(|rule| !finding::is_guarded(rule.id())));
-        Scanner { rules, patterns, anchors, seeds, guarded: others.map_or(0, |last| last + 1) }
+        let guarded = others.map_or(0, |last| last + 1);
+        Scanner { rules, patterns, anchors, seeds, guarded, known: head::Known::default() }
     }
 
     /// All rules, in the order in which they are asked.

@@ -14,6 +14,9 @@ pub struct Echoes {
     /// Tells whether any form is there; where, the finders tell.
     any: AhoCorasick,
     finders: Vec<Finder<'static>>,
+    /// Which bytes a form may hold.
+    held: [bool; 256],
+    shortest: usize,
     longest: usize,
 }
 
@@ -30,13 +33,16 @@ impl Echoes {
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(&forms)?;
         let longest = forms.iter().map(Vec::len).max().unwrap_or_default();
+        let shortest = forms.iter().map(Vec::len).min().unwrap_or_default();
+        let mut held = [false; 256];
+        forms.iter().flatten().for_each(|byte| held[usize::from(*byte)] = true);
         let finders = forms.iter().map(|form| Finder::new(form).into_owned()).collect();
         forms.iter_mut().for_each(zeroize::Zeroize::zeroize);
-        Ok(Self { any, finders, longest })
+        Ok(Self { any, finders, held, shortest, longest })
     }
 
     pub fn is_in(&self, bytes: &[u8]) -> bool {
-        self.any.is_match(bytes)
+        bytes.len() >= self.shortest && self.any.is_match(bytes)
     }
 
     /// The longest form, in bytes.
@@ -63,6 +69,10 @@ impl Echoes {
 
     /// The length of the longest end of `bytes` that could begin a form.
     pub fn open_tail(&self, bytes: &[u8]) -> usize {
+        // Most chunks end in a byte that no form holds, such as the end of a line or of an object.
+        if !bytes.last().is_some_and(|last| self.held[usize::from(*last)]) {
+            return 0;
+        }
         self.finders.iter().map(|finder| open_tail(bytes, finder.needle())).max().unwrap_or_default()
     }
 }

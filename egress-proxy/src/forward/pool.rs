@@ -154,8 +154,9 @@ impl Pools {
         if let Some(connection) = pool.shared(tunnel) {
             return Some(connection);
         }
-        while let Some(Idle { mut connection, since }) = pool.idle.pop() {
-            if connection.is_usable() && since.elapsed() < IDLE {
+        // One that its origin has closed meanwhile gives the request back unsent: it sees the end before it writes.
+        while let Some(Idle { connection, since }) = pool.idle.pop() {
+            if since.elapsed() < IDLE && connection.is_fresh() {
                 return Some(connection);
             }
         }

@@ -1,7 +1,10 @@
 //! Heads and trailers: short texts that are wholly there.
 
+mod known;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+pub use self::known::Known;
 use super::{Exemptions, Finding, Place, Rule, Scanner, search::Match};
 
 /// Formats that are written in capitals are longer than this.
@@ -10,6 +13,7 @@ const SHORTEST: usize = 16;
 const BETWEEN: u8 = b'\n';
 
 /// The parts of a head in one row, so that one pass tells which of them need to be looked at.
+#[derive(Default)]
 struct Row<'h> {
     text: Vec<u8>,
     parts: Vec<(usize, Part<'h>)>,
@@ -44,26 +48,35 @@ impl Scanner {
         fields: &HeaderMap,
         except: &Exemptions,
     ) -> Result<(), Finding> {
-        let mut row = Row::with_room_for(fields);
-        row.add(Part::Method(method));
-        row.add(Part::Authority(authority));
-        row.add(Part::Target(path_and_query));
-        row.add_fields(fields, Section::Head);
-        self.row(&row, except)
+        let first = [Part::Method(method), Part::Authority(authority), Part::Target(path_and_query)];
+        self.parts(first.into_iter().chain(values(fields, Section::Head)), except)
     }
 
     /// Judges the fields of an answer.
     pub fn answer_fields(&self, fields: &HeaderMap, except: &Exemptions) -> Result<(), Finding> {
-        let mut row = Row::with_room_for(fields);
-        row.add_fields(fields, Section::Head);
-        self.row(&row, except)
+        self.parts(values(fields, Section::Head), except)
     }
 
     /// Judges trailers.
     pub fn trailers(&self, fields: &HeaderMap, except: &Exemptions) -> Result<(), Finding> {
-        let mut row = Row::with_room_for(fields);
-        row.add_fields(fields, Section::Trailers);
-        self.row(&row, except)
+        self.parts(values(fields, Section::Trailers), except)
+    }
+
+    /// Judges all parts but those that were clean a moment ago.
+    fn parts<'p>(&self, parts: impl Iterator<Item = Part<'p>>, except: &Exemptions) -> Result<(), Finding> {
+        let memory = (*except == Exemptions::default()).then_some(&self.known);
+        let known = memory.and_then(Known::look);
+        let mut row = Row::default();
+        parts.filter(|part| !known.as_ref().is_some_and(|known| known.knows(*part))).for_each(|part| row.add(part));
+        drop(known);
+        if row.parts.is_empty() {
+            return Ok(());
+        }
+        self.row(&row, except)?;
+        if let Some(memory) = memory {
+            memory.remember(row.parts.iter().map(|(_, part)| *part));
+        }
+        Ok(())
     }
 
     /// Looks at the parts in which there may be something, in their order.
@@ -133,21 +146,40 @@ impl Scanner {
     }
 }
 
-impl<'h> Row<'h> {
-    fn with_room_for(fields: &HeaderMap) -> Row<'h> {
-        Row { text: Vec::with_capacity(1024), parts: Vec::with_capacity(4 + 2 * fields.len()) }
-    }
+/// The fields as parts: a value brings its name with it.
+fn values(fields: &HeaderMap, section: Section) -> impl Iterator<Item = Part<'_>> {
+    fields.iter().map(move |(name, value)| Part::Value(name, value, section))
+}
 
-    fn add_fields(&mut self, fields: &'h HeaderMap, section: Section) {
-        for (name, value) in fields {
-            if !is_common(name.as_str()) {
-                self.add(Part::Name(name, section));
-            }
-            self.add(Part::Value(name, value, section));
+impl<'h> Part<'h> {
+    /// Its kind, its name and its text, all that its verdict depends on.
+    fn spelled(self) -> Option<(u8, &'h [u8], &'h [u8])> {
+        match self {
+            Part::Method(method) => Some((b'M', b"", method.as_str().as_bytes())),
+            Part::Authority(text) => Some((b'A', b"", text.as_bytes())),
+            Part::Target(text) => Some((b'T', b"", text.as_bytes())),
+            Part::Value(name, value, _) => Some((b'F', name.as_str().as_bytes(), value.as_bytes())),
+            // Is judged with its value.
+            Part::Name(..) => None,
         }
     }
+}
 
+impl<'h> Row<'h> {
     fn add(&mut self, part: Part<'h>) {
+        if self.parts.is_empty() {
+            self.text.reserve(1024);
+            self.parts.reserve(16);
+        }
+        if let Part::Value(name, _, section) = part
+            && !is_common(name.as_str())
+        {
+            self.add_one(Part::Name(name, section));
+        }
+        self.add_one(part);
+    }
+
+    fn add_one(&mut self, part: Part<'h>) {
         self.parts.push((self.text.len(), part));
         let text = match part {
             Part::Method(method) => method.as_str().as_bytes(),

@@ -17,10 +17,11 @@ pub(super) struct Messages {
 impl Messages {
     /// For a gRPC stream whose messages may be compressed.
     pub(super) fn of(fields: &HeaderMap) -> Option<Messages> {
-        let kind = fields.get(CONTENT_TYPE)?.to_str().ok()?;
+        if !fields.get(CONTENT_TYPE)?.as_bytes().starts_with(b"application/grpc") {
+            return None;
+        }
         let coding = fields.get("grpc-encoding")?.to_str().ok()?.trim();
-        let compressed = kind.starts_with("application/grpc") && coding != "identity";
-        compressed.then(|| Messages { coding: coding.to_owned(), prefix: Vec::new(), message: None })
+        (coding != "identity").then(|| Messages { coding: coding.to_owned(), prefix: Vec::new(), message: None })
     }
 
     pub(super) fn layer(&self) -> Layer {
