@@ -1,6 +1,6 @@
 # What there is to run. Each of these does its own set-up, shows what it does, and is quick the second time.
 
-.PHONY: demo test interop conformance build bench bench-quick bench-compare bench-instructions bench-path bench-scan
+.PHONY: demo test interop conformance build profile bench bench-quick bench-compare bench-instructions bench-path bench-scan
 .PHONY: fuzz hardening lint setup clean-images clients-matrix test-gvisor test-podman launch-failures
 
 # A short story on this machine: an origin, a bottle, and what the bottle's agent can and cannot do.
@@ -22,6 +22,10 @@ conformance:
 # Static `bottle`, `egress-proxy` and `supervise` in target/dist.
 build:
 	@scripts/build
+
+# The profile by which `make build` optimises, made anew: after changes on the path of a request, or for another compiler.
+profile:
+	@scripts/profile
 
 # What the proxy costs beside others, in interleaved rounds; figures and charts go to benches/results, the chief ones into
 # docs/performance.md. PIPELOCK_BIN adds pipelock.

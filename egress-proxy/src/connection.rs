@@ -114,6 +114,8 @@ where
 {
     let mut connection = Box::pin(connection);
     let quiet = tokio::select! {
+        // Most wakes are the connection's.
+        biased;
         done = connection.as_mut() => return Ok(done?),
         _ = shutdown.wait_for(|draining| *draining) => None,
         quiet = pace.exhausted(patience) => Some(quiet),

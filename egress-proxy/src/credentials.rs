@@ -171,17 +171,21 @@ fn values<'s>(slot: &'s Slot, secret: &'s Secret, password: Option<usize>) -> Ve
 pub struct StripList {
     /// Few enough for a look at each to cost less than a hash.
     fields: Vec<HeaderName>,
+    /// Which lengths they have, a bit for each: most names have another.
+    lengths: u64,
 }
 
 impl StripList {
     pub fn of(routes: &Routes) -> Self {
         let always = ALWAYS_STRIPPED.iter().map(|name| HeaderName::from_static(name));
         let fields: BTreeSet<_> = always.chain(routes.injected_fields()).map(|name| name.to_string()).collect();
-        Self { fields: fields.iter().filter_map(|name| name.parse().ok()).collect() }
+        let fields: Vec<HeaderName> = fields.iter().filter_map(|name| name.parse().ok()).collect();
+        let lengths = fields.iter().fold(0, |lengths, name| lengths | length_bit(name));
+        Self { fields, lengths }
     }
 
     pub fn contains(&self, field: &HeaderName) -> bool {
-        self.fields.contains(field)
+        self.lengths & length_bit(field) != 0 && self.fields.contains(field)
     }
 
     /// Removes every listed field but those that the route keeps.
@@ -191,6 +195,11 @@ impl StripList {
             fields.remove(name);
         }
     }
+}
+
+/// All lengths from 63 on share a bit.
+fn length_bit(name: &HeaderName) -> u64 {
+    1 << name.as_str().len().min(63)
 }
 
 /// Why a route's credential cannot be used.

@@ -2,12 +2,14 @@
 //! forward, relay. Plain `http://` requests and intercepted ones meet here; there is no other way to an origin.
 
 use std::{
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header, request::Parts, response};
+use http::{
+    HeaderMap, Method, Request, Response, StatusCode, Version, header, request::Parts, response, uri::PathAndQuery,
+};
 use hyper::body::{Body, Incoming};
 use shared::{
     authority::{Authority, Host},
@@ -139,15 +141,7 @@ async fn exchange(
     let upgrade = Upgrade::take(&mut head, origin.seat())?;
     check_inspectable(&permit, &head, upgrade.is_some())?;
 
-    // Strip.
-    permit.table().strip.strip(&mut head.headers, &permit.route().keep);
-    hop_by_hop::strip(&mut head.headers);
-    for name in [header::EXPECT, header::CONTENT_LENGTH] {
-        head.headers.remove(name);
-    }
-    if let Some(bare) = permit.route().parameter().and_then(|name| query::without(path_and_query.as_str(), name)) {
-        target::replace(&mut head.uri, &bare)?;
-    }
+    strip(&permit, &path_and_query, &mut head)?;
 
     // Scan and inspect. Nothing has been resolved or dialled, and no credential of ours is in the head.
     scan_head(&permit, &head, recording)?;
@@ -175,8 +169,20 @@ async fn exchange(
     let offer = proxy.next_hops.offer(authority, head.version);
     head.extensions.clear();
     let request = Request::from_parts(head, content);
-    let forwarding =
-        in_time(proxy.next_hops.forward(&permit, request, offer, origin.tunnel()), proxy.limits.response, recording);
+    // Made anew from what came: a copy of each head would cost every exchange, and few are sent again.
+    let again = |content| {
+        let mut again = Request::new(content);
+        *again.method_mut() = method.clone();
+        *again.uri_mut() = path_and_query.clone().into();
+        *again.headers_mut() = (*fields).clone();
+        let (mut head, content) = again.into_parts();
+        strip(&permit, &path_and_query, &mut head).ok()?;
+        credential.as_ref().map_or(Ok(()), |credential| credential.inject(&mut head)).ok()?;
+        Some(Request::from_parts(head, content))
+    };
+    // Pinned here: a future that is handed on is copied, and this one is large.
+    let forwarding = pin!(proxy.next_hops.forward(&permit, request, again, offer, origin.tunnel()));
+    let forwarding = pin!(in_time(forwarding, proxy.limits.response, recording));
     let answer = revocation.unless_revoked(forwarding).await?;
     let answer = answer.map_err(|error| stop.take().unwrap_or(ExchangeError::Forward(error)))?;
     if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -189,6 +195,19 @@ async fn exchange(
         }
         _ => relay(answer, mask, scan, revocation, recording),
     }
+}
+
+/// Removes what is not the origin's to see: the client's own credentials, and fields of one connection.
+fn strip(permit: &RequestPermit, target: &PathAndQuery, head: &mut Parts) -> Result<(), ExchangeError> {
+    permit.table().strip.strip(&mut head.headers, &permit.route().keep);
+    hop_by_hop::strip(&mut head.headers);
+    for name in [header::EXPECT, header::CONTENT_LENGTH] {
+        head.headers.remove(name);
+    }
+    if let Some(bare) = permit.route().parameter().and_then(|name| query::without(target.as_str(), name)) {
+        target::replace(&mut head.uri, &bare)?;
+    }
+    Ok(())
 }
 
 /// One authority: what the request names is what the tunnel was opened for (RFC 9110 §7.4).
@@ -341,14 +360,13 @@ fn on_finding(mode: ScanMode, recording: &Arc<Recording>) -> OnFinding {
 
 /// Waits for an answer's head for as long as content goes out, and `limit` longer.
 pub async fn in_time(
-    forwarding: impl Future<Output = Result<Answer, ForwardError>>,
+    mut forwarding: Pin<&mut impl Future<Output = Result<Answer, ForwardError>>>,
     limit: Duration,
     recording: &Recording,
 ) -> Result<Answer, ForwardError> {
-    let mut forwarding = pin!(forwarding);
     loop {
         let sent = recording.request_bytes();
-        match timeout(limit, &mut forwarding).await {
+        match timeout(limit, forwarding.as_mut()).await {
             Ok(answer) => return answer,
             Err(_) if recording.request_bytes() == sent => return Err(ForwardError::Silent),
             Err(_) => {}

@@ -12,7 +12,7 @@ mod origin_content;
 mod pool;
 mod upstream;
 
-use std::{sync::Arc, time::Instant};
+use std::{pin::pin, sync::Arc, time::Instant};
 
 use http::{HeaderValue, Method, Request, Response, Uri, Version, header, uri};
 use hyper::body::Body;
@@ -29,6 +29,7 @@ use self::{
 pub use self::{
     exceptions::{Exception, Exceptions},
     origin_content::OriginContent,
+    pool::REAP,
     upstream::{Inside, Upstream, UpstreamAddress, UpstreamError, credential as upstream_credential},
 };
 use crate::{
@@ -86,7 +87,7 @@ impl NextHops {
     }
 
     /// Sends one request. What the HTTP library gives back as unsent is sent again; an idempotent request whose content
-    /// is in memory is sent once more after a loss before the answer's first byte.
+    /// is in memory is sent once more, made by `again`, after a loss before the answer's first byte.
     ///
     /// # Errors
     /// No connection came about, or it was lost.
@@ -94,25 +95,30 @@ impl NextHops {
         &self,
         permit: &RequestPermit,
         mut request: Request<Content>,
+        again: impl Fn(Content) -> Option<Request<Content>>,
         offer: Offer,
         tunnel: Option<Id>,
     ) -> Result<Answer, ForwardError> {
         let key = Key { authority: permit.authority().clone(), scheme: permit.scheme(), offer };
         let mut replays = u8::from(is_idempotent(request.method()));
         for attempt in 0.. {
-            let started = Instant::now();
             let pooled = if attempt == 0 { self.pools.take(&key, tunnel) } else { None };
-            let reused = pooled.is_some();
-            let mut connection = match pooled {
-                Some(connection) => connection,
-                // Apart from the exchange's own state, which every request moves and this would make a hundred times as large.
-                None => Box::pin(self.connector.connect(permit, &key, tunnel, &self.pools)).await?,
+            let (mut connection, connect_ms) = match pooled {
+                Some(connection) => (connection, None),
+                None => {
+                    let started = Instant::now();
+                    // Apart from the exchange's own state, which every request moves and this would make a hundred times as large.
+                    let connection = Box::pin(self.connector.connect(permit, &key, tunnel, &self.pools)).await?;
+                    (connection, Some(started.elapsed().as_secs_f64() * 1e3))
+                }
             };
-            let connect_ms = (!reused).then(|| started.elapsed().as_secs_f64() * 1e3);
             address(&mut request, permit, &connection.sender);
-            let replay = if replays > 0 { replay(&request) } else { None };
+            let replay = if replays > 0 { request.body().replay() } else { None };
             let sent = match &mut connection.sender {
-                Sender::Http1(sender) => sender.send(request).await,
+                Sender::Http1(sender) => {
+                    let answer = pin!(sender.send(request));
+                    sender.answer(answer).await
+                }
                 Sender::Http2(sender) => sender.try_send_request(request).await,
             };
             let mut error = match sent {
@@ -124,19 +130,20 @@ impl NextHops {
                 }
                 Err(error) => error,
             };
-            request = match (error.take_message(), replay) {
-                (Some(unsent), _) if attempt < 3 => unsent,
-                (None, Some(again)) if !error.error().is_user() => {
+            let next = match (error.take_message(), replay) {
+                (Some(unsent), _) if attempt < 3 => Some(unsent),
+                (None, Some(content)) if !error.error().is_user() => {
                     replays -= 1;
-                    again
+                    again(content)
                 }
-                _ => return Err(ForwardError::Exchange(error.into_error())),
+                _ => None,
             };
+            request = next.ok_or_else(|| ForwardError::Exchange(error.into_error()))?;
         }
         unreachable!("every path of the last attempt returns")
     }
 
-    /// Drops pooled connections that have been idle for long.
+    /// Drops pooled connections that have been idle for long; to be called every [`REAP`].
     pub fn reap(&self) {
         self.pools.reap();
     }
@@ -194,18 +201,6 @@ fn is_plain(named: &HeaderValue, authority: &Authority) -> bool {
 /// An authority as `Host` shows it: without the scheme's own port.
 fn shown_authority(authority: &Authority, scheme: Scheme) -> String {
     if authority.port == scheme.default_port() { authority.host.to_string() } else { authority.to_string() }
-}
-
-/// A copy of the request, where its content is in memory.
-fn replay(request: &Request<Content>) -> Option<Request<Content>> {
-    let content = request.body().replay()?;
-    let mut copy = Request::new(content);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone();
-    Some(copy)
 }
 
 /// RFC 9110 §9.2.2.

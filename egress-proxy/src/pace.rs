@@ -1,6 +1,6 @@
 //! How long a client connection may be quiet: between two requests, and from a head's first byte to its last. While an
-//! exchange is under way there is no limit. One task's look now and then; an exchange pays two stores for it, a read one
-//! load.
+//! exchange is under way there is no limit. Time is counted in looks, which one task takes now and then: an exchange pays
+//! two stores for it, a read one load, and neither reads a clock.
 
 use std::{
     io,
@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use http_body::{Body, Frame, SizeHint};
@@ -37,16 +37,17 @@ pub enum Quiet {
 /// What one connection is doing.
 #[derive(Debug)]
 pub struct Pace {
-    began: Instant,
     under_way: AtomicUsize,
-    /// Milliseconds since `began`, and in the lowest bit whether a head has begun.
+    /// How often it was looked whether the client is quiet.
+    looks: AtomicU64,
+    /// After how many looks that began, and in the lowest bit whether a head has begun.
     quiet_since: AtomicU64,
 }
 
 impl Pace {
     pub fn new(quiet: Quiet) -> Arc<Self> {
         let quiet_since = AtomicU64::new(u64::from(quiet == Quiet::Head));
-        Arc::new(Self { began: Instant::now(), under_way: AtomicUsize::new(0), quiet_since })
+        Arc::new(Self { under_way: AtomicUsize::new(0), looks: AtomicU64::new(0), quiet_since })
     }
 
     /// An exchange begins; it ends when what is given back is dropped.
@@ -58,17 +59,21 @@ impl Pace {
     /// Ends when the client has been quiet for too long, and tells in which way.
     pub async fn exhausted(&self, patience: Patience) -> Quiet {
         let look = (patience.head.min(patience.idle) / 4).max(SHORTEST_LOOK);
+        // What is quiet since the look before has been so for less than the time between the two.
+        let looks = |limit: Duration| limit.as_nanos().div_ceil(look.as_nanos()) as u64 + 1;
+        let (head, idle) = (looks(patience.head), looks(patience.idle));
         loop {
             tokio::time::sleep(look).await;
+            self.looks.fetch_add(1, Ordering::Relaxed);
             if self.under_way.load(Ordering::Relaxed) > 0 {
                 continue;
             }
             let since = self.quiet_since.load(Ordering::Relaxed);
             let (quiet, limit) = match since & 1 {
-                1 => (Quiet::Head, patience.head),
-                _ => (Quiet::Idle, patience.idle),
+                1 => (Quiet::Head, head),
+                _ => (Quiet::Idle, idle),
             };
-            if self.now().saturating_sub(since >> 1) > limit.as_millis() as u64 {
+            if self.now().saturating_sub(since >> 1) >= limit {
                 return quiet;
             }
         }
@@ -81,7 +86,7 @@ impl Pace {
     }
 
     fn now(&self) -> u64 {
-        self.began.elapsed().as_millis() as u64
+        self.looks.load(Ordering::Relaxed)
     }
 }
 
@@ -175,5 +180,5 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
     }
 }
 
-/// Limits shorter than a few of these are not kept exactly.
+/// A limit is kept to within two looks; shorter ones than a few of these less exactly.
 const SHORTEST_LOOK: Duration = Duration::from_millis(10);

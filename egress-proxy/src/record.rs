@@ -332,7 +332,9 @@ mod tests {
 
     #[test]
     fn a_timestamp_is_what_rfc_3339_says() {
-        for nanoseconds in [0, 1, 10, 999_999_999, 1_000_000_000, 59_500_000_000, 951_782_400_000_000_000, 1_796_000_000_123_456_789] {
+        for nanoseconds in
+            [0, 1, 10, 999_999_999, 1_000_000_000, 59_500_000_000, 951_782_400_000_000_000, 1_796_000_000_123_456_789]
+        {
             let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap();
             assert_eq!(timestamp(time), time.format(&Rfc3339).unwrap());
         }

@@ -5,7 +5,7 @@
 //! A WebSocket gets a connection of its own to the origin, HTTP/1.1 wherever the origin has it, so that a slow one holds
 //! nothing else up; an origin that has h2 alone is asked by extended CONNECT.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
@@ -93,9 +93,10 @@ impl Upgrade {
         let handshake = Handshake::random();
         head.extensions.clear();
         head.extensions.insert(handshake);
-        let request = Request::from_parts(head, Content::empty());
-        let asking =
-            in_time(proxy.next_hops.forward(permit, request, Offer::Http1, None), proxy.limits.response, recording);
+        let again = |content| Some(Request::from_parts(head.clone(), content));
+        let request = Request::from_parts(head.clone(), Content::empty());
+        let asking = pin!(proxy.next_hops.forward(permit, request, again, Offer::Http1, None));
+        let asking = in_time(asking, proxy.limits.response, recording);
         let mut answer = revocation.unless_revoked(asking).await??;
         let switched = answer.response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let origin = answer.response.extensions_mut().remove::<OnUpgrade>();

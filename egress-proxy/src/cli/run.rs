@@ -25,7 +25,7 @@ use crate::{
     dial::{AddressPolicy, Dialer},
     events::Events,
     files,
-    forward::{Exceptions, Inside, NextHops, Upstream},
+    forward::{Exceptions, Inside, NextHops, REAP, Upstream},
     inspect::{self, Inspection, InspectorAddress},
     policy::{Defaults, Policy, ScanRules},
     proxy::Proxy,
@@ -169,7 +169,7 @@ async fn watch_for_changes(
     events: Events,
 ) -> anyhow::Result<()> {
     let mut tick = interval(Duration::from_millis(500));
-    let mut reap = interval(Duration::from_secs(15));
+    let mut reap = interval(REAP);
     loop {
         let reloaded = tokio::select! {
             _ = signals.terminate.recv() => return Ok(()),

@@ -3,7 +3,7 @@
 
 use std::{
     future::poll_fn,
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll, Waker},
 };
 
@@ -29,6 +29,9 @@ pub struct Http1 {
     driver: Option<Driver>,
 }
 
+/// What came of a request.
+type Sent = Result<Response<Incoming>, TrySendError<Request<Content>>>;
+
 type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Http1 {
@@ -44,19 +47,20 @@ impl Http1 {
         Ok(Self { sender, driver: Some(driver) })
     }
 
-    /// Sends a request; the answer's content is to be read with [`Http1::drive`].
+    /// Sends a request; what it gives is to be waited for with [`Http1::answer`].
     ///
     /// # Errors
     /// The connection was lost; the request comes back where nothing of it was sent.
-    pub async fn send(
-        &mut self,
-        request: Request<Content>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Content>>> {
+    pub fn send(&mut self, request: Request<Content>) -> impl Future<Output = Sent> + use<> {
         // A client that reads nothing before all is sent would wait for ever if sending waited for its reading.
         if !matches!(request.body(), Content::Collected(_)) {
             self.drive_apart();
         }
-        let mut answer = pin!(self.sender.try_send_request(request));
+        self.sender.try_send_request(request)
+    }
+
+    /// Waits for the answer to what was sent; its content is to be read with [`Http1::drive`].
+    pub async fn answer(&mut self, mut answer: Pin<&mut impl Future<Output = Sent>>) -> Sent {
         let driver = &mut self.driver;
         let answer = poll_fn(|cx| {
             drive(driver, cx);

@@ -16,8 +16,11 @@ use shared::{authority::Authority, routes::Scheme};
 use super::{Offer, http1::Http1};
 use crate::{content::Content, record::Id};
 
-/// How long a connection may idle: below the 60 s after which common servers close theirs.
-const IDLE: Duration = Duration::from_secs(50);
+/// The time between two reaps.
+pub const REAP: Duration = Duration::from_secs(5);
+/// So many reaps an idle connection survives: with that it is closed before the 60 s after which common servers close
+/// theirs. Counted, for an exchange is to read no clock for it.
+const REAPS: u8 = 10;
 /// Idle HTTP/1.1 connections kept for one key.
 const IDLE_PER_KEY: usize = 64;
 
@@ -110,7 +113,8 @@ struct Pool {
 struct Shared {
     connection: Connection,
     tunnel: Option<Id>,
-    since: Instant,
+    /// Survived since it was taken last.
+    reaps: u8,
 }
 
 impl Shared {
@@ -126,7 +130,7 @@ impl Pool {
         while let Some(place) = self.place(tunnel) {
             let shared = &mut self.shared[place];
             if shared.connection.is_usable() {
-                (shared.tunnel, shared.since) = (tunnel, Instant::now());
+                (shared.tunnel, shared.reaps) = (tunnel, 0);
                 return shared.connection.copy();
             }
             self.shared.swap_remove(place);
@@ -143,7 +147,7 @@ impl Pool {
 /// An HTTP/1.1 connection that nobody uses.
 struct Idle {
     connection: Connection,
-    since: Instant,
+    reaps: u8,
 }
 
 impl Pools {
@@ -155,18 +159,13 @@ impl Pools {
             return Some(connection);
         }
         // One that its origin has closed meanwhile gives the request back unsent: it sees the end before it writes.
-        while let Some(Idle { connection, since }) = pool.idle.pop() {
-            if since.elapsed() < IDLE && connection.is_fresh() {
-                return Some(connection);
-            }
-        }
-        None
+        std::iter::from_fn(|| pool.idle.pop()).map(|idle| idle.connection).find(Connection::is_fresh)
     }
 
     /// Makes an h2 connection available to every exchange in this tunnel.
     pub fn share(&self, key: &Key, tunnel: Option<Id>, connection: &Connection) {
         if let Some(connection) = connection.copy() {
-            let shared = Shared { connection, tunnel, since: Instant::now() };
+            let shared = Shared { connection, tunnel, reaps: 0 };
             self.lock().entry(key.clone()).or_default().shared.push(shared);
         }
     }
@@ -177,9 +176,13 @@ impl Pools {
 
     pub fn reap(&self) {
         self.lock().retain(|_, pool| {
-            pool.idle.retain_mut(|idle| idle.since.elapsed() < IDLE && !idle.connection.is_over());
+            pool.idle.retain_mut(|idle| {
+                idle.reaps += 1;
+                idle.reaps <= REAPS && !idle.connection.is_over()
+            });
             pool.shared.retain_mut(|shared| {
-                !shared.connection.is_over() && (!shared.is_idle() || shared.since.elapsed() < IDLE)
+                shared.reaps = if shared.is_idle() { shared.reaps + 1 } else { 0 };
+                shared.reaps <= REAPS && !shared.connection.is_over()
             });
             !pool.idle.is_empty() || !pool.shared.is_empty()
         });
@@ -189,7 +192,7 @@ impl Pools {
         let mut by_key = self.lock();
         let pool = by_key.entry(key).or_default();
         if pool.idle.len() < IDLE_PER_KEY {
-            pool.idle.push(Idle { connection, since: Instant::now() });
+            pool.idle.push(Idle { connection, reaps: 0 });
         }
     }
 

@@ -26,7 +26,8 @@ pub struct Subject<'s> {
 
 impl<'s> Subject<'s> {
     pub fn path(&self) -> &'s str {
-        self.target.split('?').next().unwrap_or_default()
+        let end = self.target.bytes().position(|byte| byte == b'?').unwrap_or(self.target.len());
+        &self.target[..end]
     }
 }
 

@@ -57,7 +57,7 @@ pub fn check_unambiguous(path: &str) -> Result<(), AmbiguousPath> {
             _ => {}
         }
     }
-    if path.split('/').any(is_dot_segment) {
+    if bytes.split(|byte| *byte == b'/').any(is_dot_segment) {
         return Err(AmbiguousPath::DotSegment);
     }
     Ok(())
@@ -110,15 +110,13 @@ fn begins_with_hexadecimal_pair(bytes: &[u8]) -> bool {
 }
 
 /// `.` or `..`, plain or encoded, also with parameters behind it (`..;a=b`), which some servers cut off first.
-fn is_dot_segment(segment: &str) -> bool {
-    let lower;
-    let name = if segment.contains('%') {
-        lower = segment.to_ascii_lowercase().replace("%2e", ".").replace("%3b", ";");
-        lower.as_str()
-    } else {
-        segment
-    };
-    let name = name.split(';').next().unwrap_or_default();
+fn is_dot_segment(segment: &[u8]) -> bool {
+    // Nearly all begin with another byte.
+    if !matches!(segment, [b'.' | b'%', ..]) {
+        return false;
+    }
+    let segment = String::from_utf8_lossy(segment).to_ascii_lowercase().replace("%2e", ".").replace("%3b", ";");
+    let name = segment.split(';').next().unwrap_or_default();
     name == "." || name == ".."
 }
 

@@ -12,8 +12,8 @@ use foldhash::fast::RandomState;
 
 use super::{BETWEEN, Part};
 
-/// So many parts are known; of two with the same place the later one is.
-const PLACES: usize = 64;
+/// So many parts are known. Each has two places, so that few that come again drive each other out.
+const PLACES: usize = 128;
 /// Longer ones are searched each time: they seldom come again.
 const LONGEST: usize = 512;
 
@@ -60,7 +60,9 @@ impl Known {
             if places.is_empty() {
                 places.resize(PLACES, Place::default());
             }
-            let place = &mut places[place_of(&self.random, kind, name, text)];
+            let [first, second] = places_of(&self.random, kind, name, text);
+            let place = if places[first].text.is_empty() { first } else { second };
+            let place = &mut places[place];
             place.kind = kind;
             place.text.clear();
             place.text.extend_from_slice(name);
@@ -74,20 +76,22 @@ impl Look<'_> {
     /// Whether this part was clean.
     pub(super) fn knows(&self, part: Part<'_>) -> bool {
         let Some((kind, name, text)) = part.spelled() else { return false };
-        let place = self.places.get(place_of(self.random, kind, name, text));
-        place.is_some_and(|place| {
+        let mut places =
+            places_of(self.random, kind, name, text).into_iter().filter_map(|place| self.places.get(place));
+        places.any(|place| {
             let rest = place.text.strip_prefix(name).and_then(|rest| rest.strip_prefix(&[BETWEEN]));
             place.kind == kind && rest == Some(text)
         })
     }
 }
 
-fn place_of(random: &RandomState, kind: u8, name: &[u8], text: &[u8]) -> usize {
+fn places_of(random: &RandomState, kind: u8, name: &[u8], text: &[u8]) -> [usize; 2] {
     let mut hasher = random.build_hasher();
     hasher.write_u8(kind);
     hasher.write(name);
     hasher.write(text);
-    hasher.finish() as usize % PLACES
+    let hash = hasher.finish();
+    [hash, hash >> 32].map(|hash| hash as usize % PLACES)
 }
 
 #[cfg(test)]
