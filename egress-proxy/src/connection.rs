@@ -1,6 +1,6 @@
 //! One client connection to the outer face: reads the request target and picks tunnel or exchange.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::OnUpgrade};
@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::{
     accept::{Seat, Shutdown},
+    beside::{self, First},
     discretion,
     error::ExchangeError,
     exchange::{self, Origin},
@@ -113,12 +114,17 @@ where
     C: Future<Output = hyper::Result<()>> + Graceful,
 {
     let mut connection = Box::pin(connection);
-    let quiet = tokio::select! {
-        // Most wakes are the connection's.
-        biased;
-        done = connection.as_mut() => return Ok(done?),
-        _ = shutdown.wait_for(|draining| *draining) => None,
-        quiet = pace.exhausted(patience) => Some(quiet),
+    let quiet = {
+        let end = pin!(async {
+            tokio::select! {
+                _ = shutdown.wait_for(|draining| *draining) => None,
+                quiet = pace.exhausted(patience) => Some(quiet),
+            }
+        });
+        match beside::first(connection.as_mut(), end).await {
+            First::Often(done) => return Ok(done?),
+            First::Seldom(quiet) => quiet,
+        }
     };
     // Nothing is under way: what is dropped is a request that has not begun.
     if quiet == Some(Quiet::Head) {

@@ -4,6 +4,7 @@
 pub mod accept;
 pub mod admin;
 pub mod answers;
+mod beside;
 pub mod budget;
 pub mod cli;
 pub mod connection;
