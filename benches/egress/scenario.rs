@@ -75,7 +75,7 @@ impl Scenario {
 
     /// Asked once more where every core is the proxy's to take.
     pub fn is_for_all_cores(&self) -> bool {
-        matches!(self, Self::KeepAlive { connections: 16 } | Self::Streams { .. })
+        matches!(self, Self::KeepAlive { connections: 16 } | Self::Streams { .. } | Self::Events)
     }
 
     /// What a contender cannot do, and why.

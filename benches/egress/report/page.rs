@@ -46,12 +46,15 @@ pub fn section(results: &Results, name: &str, charts: &[Chart]) -> String {
             .collect();
         let _infallible = writeln!(text, "| {scenario}, {figure} | {} |", cells.join(" | "));
     }
-    text.push_str("\nWhat the proxy is to reach, with policy, credential, scan and record on:\n\n");
-    text.push_str("| | target | reached | |\n|---|---|---:|---|\n");
+    text.push_str("\nWhat the proxy is to reach, with policy, credential, scan and record on; beside it the same without the scan:\n\n");
+    text.push_str("| | target | reached | | scan off |\n|---|---|---:|---|---:|\n");
     for target in TARGETS {
         if let Some(outcome) = target.outcome(results) {
-            let _infallible =
-                writeln!(text, "| {} | {} | {} | {} |", target.what, outcome.limit, outcome.reached, outcome.verdict);
+            let _infallible = writeln!(
+                text,
+                "| {} | {} | {} | {} | {} |",
+                target.what, outcome.limit, outcome.reached, outcome.verdict, outcome.scan_off
+            );
         }
     }
     text.push('\n');

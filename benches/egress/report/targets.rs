@@ -24,6 +24,8 @@ enum Limit {
 pub struct Outcome {
     pub limit: String,
     pub reached: String,
+    /// The same without the scan, which cannot be had at the floor's cost.
+    pub scan_off: String,
     pub verdict: &'static str,
 }
 
@@ -40,8 +42,9 @@ impl Target {
                 (other * times, format!("≤ {}{more} ({})", kind.name(), shown(other * times)))
             }
         };
+        let scan_off = results.median(self.scenario, Kind::ScanOff, self.figure).map_or("–".to_owned(), shown);
         let verdict = if reached <= most { "reached" } else { "**missed**" };
-        Some(Outcome { limit, reached: shown(reached), verdict })
+        Some(Outcome { limit, reached: shown(reached), scan_off, verdict })
     }
 }
 
