@@ -73,11 +73,11 @@ impl Relay {
         scan: Option<AnswerScan>,
         revocation: Revocation,
     ) -> ClientBody {
-        let mut relay = Self { body, recording, mask, scan, revocation, ended: false, trailers: None };
+        let mut relay = Box::new(Self { body, recording, mask, scan, revocation, ended: false, trailers: None });
         if relay.body.is_end_stream() {
             relay.finish();
         }
-        ClientBody::Relayed(Box::new(relay))
+        ClientBody::Relayed(relay)
     }
 
     fn finish(&mut self) {

@@ -28,6 +28,7 @@ pub struct Known {
 /// A part that was clean: of what kind it is, and its name and text with a sign between them that a name never holds.
 #[derive(Clone, Default)]
 struct Place {
+    hash: u64,
     kind: u8,
     text: Vec<u8>,
 }
@@ -60,10 +61,11 @@ impl Known {
             if places.is_empty() {
                 places.resize(PLACES, Place::default());
             }
-            let [first, second] = places_of(&self.random, kind, name, text);
+            let hash = hash(&self.random, kind, name, text);
+            let [first, second] = places_of(hash);
             let place = if places[first].text.is_empty() { first } else { second };
             let place = &mut places[place];
-            place.kind = kind;
+            (place.hash, place.kind) = (hash, kind);
             place.text.clear();
             place.text.extend_from_slice(name);
             place.text.push(BETWEEN);
@@ -76,21 +78,23 @@ impl Look<'_> {
     /// Whether this part was clean.
     pub(super) fn knows(&self, part: Part<'_>) -> bool {
         let Some((kind, name, text)) = part.spelled() else { return false };
-        let mut places =
-            places_of(self.random, kind, name, text).into_iter().filter_map(|place| self.places.get(place));
-        places.any(|place| {
-            let rest = place.text.strip_prefix(name).and_then(|rest| rest.strip_prefix(&[BETWEEN]));
-            place.kind == kind && rest == Some(text)
+        let hash = hash(self.random, kind, name, text);
+        places_of(hash).into_iter().filter_map(|place| self.places.get(place)).any(|place| {
+            let is = || place.text.strip_prefix(name)?.strip_prefix(&[BETWEEN]);
+            place.hash == hash && place.kind == kind && is() == Some(text)
         })
     }
 }
 
-fn places_of(random: &RandomState, kind: u8, name: &[u8], text: &[u8]) -> [usize; 2] {
+fn hash(random: &RandomState, kind: u8, name: &[u8], text: &[u8]) -> u64 {
     let mut hasher = random.build_hasher();
     hasher.write_u8(kind);
     hasher.write(name);
     hasher.write(text);
-    let hash = hasher.finish();
+    hasher.finish()
+}
+
+fn places_of(hash: u64) -> [usize; 2] {
     [hash, hash >> 32].map(|hash| hash as usize % PLACES)
 }
 
