@@ -1,6 +1,9 @@
 //! One client connection to the outer face: reads the request target and picks tunnel or exchange.
 
-use std::{pin::pin, sync::Arc};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::OnUpgrade};
@@ -44,7 +47,7 @@ pub async fn serve(proxy: Arc<Proxy>, stream: TcpStream, seat: Seat, shutdown: S
         .max_headers(512)
         .serve_connection(TokioIo::new(Heard::new(stream, pace.clone())), service)
         .with_upgrades();
-    if let Err(error) = until_quiet(connection, shutdown, &pace, proxy.limits.patience).await {
+    if let Err(error) = until_quiet(Box::pin(connection), shutdown, &pace, proxy.limits.patience).await {
         record_unreadable(&proxy, &error).await;
     }
 }
@@ -104,8 +107,10 @@ where
 }
 
 /// The same, and to the end of our patience with a client that is quiet.
+///
+/// The connection is boxed by the caller: handed on by value it would have a place in each future that it passes.
 pub async fn until_quiet<C>(
-    connection: C,
+    mut connection: Pin<Box<C>>,
     mut shutdown: Shutdown,
     pace: &Pace,
     patience: Patience,
@@ -113,7 +118,6 @@ pub async fn until_quiet<C>(
 where
     C: Future<Output = hyper::Result<()>> + Graceful,
 {
-    let mut connection = Box::pin(connection);
     let quiet = {
         let end = pin!(async {
             tokio::select! {
@@ -149,7 +153,7 @@ pub enum ConnectionError {
 
 /// Connections that can be told to finish.
 pub trait Graceful {
-    fn begin_graceful(self: std::pin::Pin<&mut Self>);
+    fn begin_graceful(self: Pin<&mut Self>);
 }
 
 impl<I, S> Graceful for http1::UpgradeableConnection<I, S>
@@ -160,7 +164,7 @@ where
     S::ResBody: http_body::Body + 'static,
     <S::ResBody as http_body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    fn begin_graceful(self: std::pin::Pin<&mut Self>) {
+    fn begin_graceful(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
 }
@@ -174,7 +178,7 @@ where
     <S::ResBody as http_body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     E: hyper::rt::bounds::Http2ServerConnExec<S::Future, S::ResBody>,
 {
-    fn begin_graceful(self: std::pin::Pin<&mut Self>) {
+    fn begin_graceful(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
 }

@@ -140,7 +140,7 @@ where
             .enable_connect_protocol()
             // Its client sends WINDOW_UPDATEs for as long as it reads.
             .serve_connection(TokioIo::new(Lingering::new(stream)), service);
-        return until_quiet(connection, shutdown, &pace, limits.patience).await;
+        return until_quiet(Box::pin(connection), shutdown, &pace, limits.patience).await;
     }
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -149,5 +149,5 @@ where
         .max_headers(512)
         .serve_connection(TokioIo::new(Heard::new(stream, pace.clone())), service)
         .with_upgrades();
-    until_quiet(connection, shutdown, &pace, limits.patience).await
+    until_quiet(Box::pin(connection), shutdown, &pace, limits.patience).await
 }
