@@ -156,7 +156,7 @@ fn address(request: &mut Request<Content>, permit: &RequestPermit, sender: &Send
         Sender::Http1(_) => {
             // One spelling: a server may take a trailing dot, say, for another site than the one that was judged.
             let named = request.headers().get(header::HOST);
-            if !named.is_some_and(|named| is_plain(named, permit.authority())) {
+            if !named.is_some_and(|named| is_plain(named.as_bytes(), permit.authority())) {
                 let host = HeaderValue::from_str(&shown_authority(permit.authority(), permit.scheme()));
                 if let Ok(host) = host {
                     request.headers_mut().insert(header::HOST, host);
@@ -183,7 +183,9 @@ fn address(request: &mut Request<Content>, permit: &RequestPermit, sender: &Send
             *request.version_mut() = Version::HTTP_2;
             let mut parts = uri::Parts::default();
             parts.scheme = permit.scheme().name().parse().ok();
-            parts.authority = shown_authority(permit.authority(), permit.scheme()).parse().ok();
+            let named = request.uri().authority();
+            let named = named.filter(|named| is_plain(named.as_str().as_bytes(), permit.authority())).cloned();
+            parts.authority = named.or_else(|| shown_authority(permit.authority(), permit.scheme()).parse().ok());
             parts.path_and_query = Some(target);
             if let Ok(uri) = Uri::from_parts(parts) {
                 *request.uri_mut() = uri;
@@ -192,10 +194,10 @@ fn address(request: &mut Request<Content>, permit: &RequestPermit, sender: &Send
     }
 }
 
-/// Whether a `Host` that names this authority does so in its plain spelling.
-fn is_plain(named: &HeaderValue, authority: &Authority) -> bool {
+/// Whether a `Host` or `:authority` that names this authority does so in its plain spelling.
+fn is_plain(named: &[u8], authority: &Authority) -> bool {
     let Host::Name(name) = &authority.host else { return false };
-    named.as_bytes().strip_prefix(name.as_bytes()).is_some_and(|port| matches!(port, [] | [b':', b'1'..=b'9', ..]))
+    named.strip_prefix(name.as_bytes()).is_some_and(|port| matches!(port, [] | [b':', b'1'..=b'9', ..]))
 }
 
 /// An authority as `Host` shows it: without the scheme's own port.
