@@ -51,7 +51,7 @@ fn constants(rules: &[Definition], anchors: &[Anchor], packed: &Packed) -> Resul
     let mut out = String::from("use std::borrow::Cow::Borrowed;\n");
     writeln!(out, "pub(super) static RULES: [Definition; {}] = {};", rules.len(), array(rules, definition))?;
     writeln!(out, "pub(super) static ANCHORS: [Anchor; {}] = {};", anchors.len(), array(anchors, anchor))?;
-    writeln!(out, "pub(super) static BITMAP: Bitmap = {:?};", packed.bitmap())?;
+    writeln!(out, "pub(super) static SIEVE: Sieve = {:?};", packed.sieve())?;
     writeln!(out, "pub(super) static STARTS: [u32; {}] = {:?};", packed.starts.len(), packed.starts)?;
     writeln!(out, "pub(super) static ENTRIES: [u64; {}] = {:?};", packed.entries.len(), packed.entries)?;
     writeln!(out, "pub(super) const BITS: u32 = {};", packed.bits)?;

@@ -20,7 +20,7 @@ pub use self::{
     anchors::{Anchor, anchors},
     encoding::{Endian, LONGEST, Step, Steps},
     file::{Author, GUARDED, Problem, RulesError, RulesFile},
-    patterns::{Bitmap, Builder, Hit, Packed, Patterns},
+    patterns::{Builder, Hit, Packed, Patterns, Sieve},
     shape::{ByteSet, Shape, Start, parse},
 };
 

@@ -1,9 +1,9 @@
 //! Where to look: one pass over the bytes that finds every place where a rule's keyword stands, as written or encoded.
 //!
 //! Each keyword is known in every form in which it may travel (plain, base64 in its three alignments, hex, UTF-16, and
-//! two of these on top of each other), as a short byte pattern. Of each pattern four bytes are entered in a bitmap; the
-//! pass hashes the four bytes at every position and looks them up, which costs about one cycle a byte and never depends
-//! on how many rules there are. Only where the bitmap says "perhaps" is the pattern compared, and only where the
+//! two of these on top of each other), as a short byte pattern. Of each pattern four bytes are entered in a table; the
+//! pass looks the four bytes at every position up in it ([`sieve`]), which costs about one cycle a byte and never depends
+//! on how many rules there are. Only where the table says "perhaps" is the pattern compared, and only where the
 //! pattern stands does a rule look closer. So encoded content is found without being decoded.
 //!
 //! Where every pattern is long, as a credential's are, the pass looks at one position of several: each pattern is entered at
@@ -12,21 +12,27 @@
 //! It must never miss a pattern: what is not reported here is not looked at by anybody.
 
 mod builder;
+mod sieve;
+mod sparse;
+#[cfg(test)]
+mod tests;
 
 use super::{
     Case, List,
     encoding::{LONGEST, Steps},
 };
 
-pub use self::builder::Builder;
-use self::builder::Pattern;
+pub use self::{builder::Builder, sieve::Sieve};
+use self::{
+    builder::Pattern,
+    sieve::{ROW, Row},
+    sparse::Sparse,
+};
 
 /// Bytes that decide whether a position is worth a comparison.
 const GRAM: usize = 4;
-/// So many positions are looked up before it is asked whether one of them is worth a comparison.
+/// So many positions are looked at before it is asked whether one of them is worth a comparison, where few are.
 const STRIDE: usize = 8;
-/// The bitmap has so many words, as a power of two: 128 KiB, which a processor's second cache holds.
-const WORDS: u32 = 14;
 
 /// A place where a keyword stands, or an escape that may hide one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,20 +65,17 @@ pub struct Packed {
     pub gap: usize,
 }
 
-/// The words of a bitmap. Each four bytes set two bits of one word: what has not both is no pattern's.
-pub type Bitmap = [u64; 1 << WORDS];
-
 /// Everything that is looked for in one pass.
 pub struct Patterns {
-    bitmap: Entered,
+    entered: Entered,
     parts: Vec<Part>,
-    /// How far apart the positions are that are looked at.
-    gap: usize,
 }
 
 enum Entered {
-    Shipped(&'static Bitmap),
-    Own(Box<Bitmap>),
+    Shipped(&'static Sieve),
+    Own(Box<Sieve>),
+    /// With how far apart the positions are that are looked at.
+    Sparse(Box<Sparse>, usize),
 }
 
 struct Part {
@@ -155,53 +158,56 @@ impl Packed {
         (self.records.len() / RECORD) as u32
     }
 
-    /// The bitmap in which every pattern is entered.
-    pub fn bitmap(&self) -> Box<Bitmap> {
-        let mut bitmap = Box::new([0; 1 << WORDS]);
+    /// The table in which every pattern is entered.
+    pub fn sieve(&self) -> Box<Sieve> {
+        let mut sieve = Box::new(Sieve::EMPTY);
         for first in [*b"\\u00", *b"\\U00"] {
-            enter(&mut bitmap, u32::from_le_bytes(first));
+            sieve.enter(u32::from_le_bytes(first));
         }
         for (letter, high) in [b'x', b'X'].into_iter().flat_map(|letter| (b'2'..=b'7').map(move |high| (letter, high)))
         {
             for low in (b'0'..=b'9').chain(b'a'..=b'f').chain(b'A'..=b'F') {
-                enter(&mut bitmap, u32::from_le_bytes([b'\\', letter, high, low]));
+                sieve.enter(u32::from_le_bytes([b'\\', letter, high, low]));
             }
         }
-        self.enter(&mut bitmap);
-        bitmap
+        self.enter(&mut sieve);
+        sieve
     }
 
-    fn enter(&self, bitmap: &mut Bitmap) {
-        self.entries.iter().for_each(|entry| enter(bitmap, *entry as u32));
+    fn enter(&self, sieve: &mut Sieve) {
+        self.entries.iter().for_each(|entry| sieve.enter(*entry as u32));
     }
-}
-
-fn enter(bitmap: &mut Bitmap, gram: u32) {
-    let place = Place::of(gram);
-    bitmap[place.word] |= 1 << place.bits.0 | 1 << place.bits.1;
 }
 
 impl Patterns {
-    /// Patterns whose bitmap is known.
-    pub fn shipped(packed: Packed, bitmap: &'static Bitmap) -> Patterns {
-        let gap = packed.gap;
-        Patterns { bitmap: Entered::Shipped(bitmap), parts: vec![Part { packed, first: (0, 0) }], gap }
+    /// Patterns whose table is known.
+    pub fn shipped(packed: Packed, sieve: &'static Sieve) -> Patterns {
+        Patterns::entered(Entered::Shipped(sieve), packed)
     }
 
     pub fn of(packed: Packed) -> Patterns {
-        let (bitmap, gap) = (Entered::Own(packed.bitmap()), packed.gap);
-        Patterns { bitmap, parts: vec![Part { packed, first: (0, 0) }], gap }
+        if packed.gap == 1 {
+            return Patterns::entered(Entered::Own(packed.sieve()), packed);
+        }
+        let mut sparse = Box::new([0; 1 << 16]);
+        packed.entries.iter().for_each(|entry| sparse::enter(&mut sparse, *entry as u32));
+        Patterns::entered(Entered::Sparse(sparse, packed.gap), packed)
     }
 
-    /// With further patterns, whose keywords are counted on from those that are there.
+    fn entered(entered: Entered, packed: Packed) -> Patterns {
+        Patterns { entered, parts: vec![Part { packed, first: (0, 0) }] }
+    }
+
+    /// With further patterns, whose keywords are counted on from those that are there. From then on every position is
+    /// looked at.
     pub fn and(mut self, packed: Packed) -> Patterns {
-        let mut bitmap = match self.bitmap {
-            Entered::Shipped(shipped) => Box::new(*shipped),
+        let mut sieve = match self.entered {
+            Entered::Shipped(shipped) => Box::new(shipped.clone()),
             Entered::Own(own) => own,
+            Entered::Sparse(..) => self.parts[0].packed.sieve(),
         };
-        packed.enter(&mut bitmap);
-        self.bitmap = Entered::Own(bitmap);
-        self.gap = self.gap.min(packed.gap);
+        packed.enter(&mut sieve);
+        self.entered = Entered::Own(sieve);
         let first = self.parts.last().map_or((0, 0), |last| {
             let (pattern, keyword) = last.first;
             (pattern + last.packed.patterns(), keyword + last.packed.keywords)
@@ -212,7 +218,7 @@ impl Patterns {
 
     /// Whether few positions are looked at.
     pub fn is_sparse(&self) -> bool {
-        self.gap > 1
+        matches!(self.entered, Entered::Sparse(..))
     }
 
     /// Whose keyword was found.
@@ -237,37 +243,24 @@ impl Patterns {
     /// A pattern that is not wholly within `text` is not reported: whoever reads a stream leaves [`LONGEST`] bytes
     /// after `to` and before `from`, except at the stream's two ends.
     pub fn sweep(&self, text: &[u8], from: usize, to: usize, mut found: impl FnMut(Hit)) {
-        let bitmap = match &self.bitmap {
+        let to = to.min((text.len() + 1).saturating_sub(GRAM));
+        let sieve = match &self.entered {
             Entered::Shipped(shipped) => shipped,
             Entered::Own(own) => &**own,
+            Entered::Sparse(sparse, 8) => return self.sweep_sparsely::<8>(sparse, text, from, to, found),
+            Entered::Sparse(sparse, _) => return self.sweep_sparsely::<4>(sparse, text, from, to, found),
         };
-        let to = to.min((text.len() + 1).saturating_sub(GRAM));
-        match self.gap {
-            8 => return self.sweep_sparsely::<8>(bitmap, text, from, to, found),
-            4 => return self.sweep_sparsely::<4>(bitmap, text, from, to, found),
-            _ => {}
-        }
-        let mut at = from;
-        while at + STRIDE <= to
-            && let Some(block) = text[at..].first_chunk()
-        {
-            if places(block).fold(0, |any, (_, gram)| any | perhaps(bitmap, gram)) & 1 != 0 {
-                self.look(bitmap, text, at, block, &mut found);
-            }
-            at += STRIDE;
-        }
-        for at in at..to {
-            let gram = gram(&text[at..]);
-            if perhaps(bitmap, gram) & 1 != 0 {
-                self.compare_or_escape(text, at, gram, &mut found);
-            }
+        let mut row = Row::EMPTY;
+        for at in (from..to).step_by(ROW) {
+            let part = &text[at..to.min(at + ROW) + GRAM - 1];
+            row.each_marked(sieve, part, |offset, gram| self.compare_or_escape(text, at + offset, gram, &mut found));
         }
     }
 
     /// The same where each pattern is entered at `GAP` places of its own.
     fn sweep_sparsely<const GAP: usize>(
         &self,
-        bitmap: &Bitmap,
+        sparse: &Sparse,
         text: &[u8],
         from: usize,
         to: usize,
@@ -283,27 +276,22 @@ impl Patterns {
         let mut blocks = part.chunks_exact(STRIDE * GAP);
         let mut at = from;
         for block in &mut blocks {
-            let any = block.chunks_exact(GAP).fold(0, |any, bytes| any | perhaps(bitmap, gram(bytes)));
-            if any & 1 != 0 {
+            if block.chunks_exact(GAP).fold(0, |any, bytes| any | sparse::glance(sparse, gram(bytes))) != 0 {
                 for place in (at..at + block.len()).step_by(GAP) {
-                    self.compare(text, place, gram(&text[place..]), &mut found);
+                    self.compare_if_held(sparse, text, place, &mut found);
                 }
             }
             at += block.len();
         }
         for at in (at..to).step_by(GAP) {
-            self.compare(text, at, gram(&text[at..]), &mut found);
+            self.compare_if_held(sparse, text, at, &mut found);
         }
     }
 
-    /// Compares at each place of a block that the bitmap does not rule out.
-    #[inline(never)]
-    fn look(&self, bitmap: &Bitmap, text: &[u8], at: usize, block: &Block, found: &mut impl FnMut(Hit)) {
-        let mut left = places(block).fold(0, |left, (offset, gram)| left | (perhaps(bitmap, gram) & 1) << offset);
-        while left != 0 {
-            let offset = left.trailing_zeros() as usize;
-            self.compare_or_escape(text, at + offset, gram(&text[at + offset..]), found);
-            left &= left - 1;
+    fn compare_if_held(&self, sparse: &Sparse, text: &[u8], at: usize, found: &mut impl FnMut(Hit)) {
+        let gram = gram(&text[at..]);
+        if sparse::may_hold(sparse, gram) {
+            self.compare(text, at, gram, found);
         }
     }
 
@@ -334,41 +322,10 @@ fn is_escape(gram: u32) -> bool {
     matches!(gram.to_le_bytes(), [b'\\', b'u' | b'U', b'0', b'0'] | [b'\\', b'x' | b'X', b'2'..=b'7', _])
 }
 
-/// Odd if some pattern may have these four bytes.
-#[inline(always)]
-fn perhaps(bitmap: &Bitmap, gram: u32) -> u64 {
-    let place = Place::of(gram);
-    let word = bitmap[place.word];
-    word >> place.bits.0 & word >> place.bits.1
-}
-
-/// The first bytes of a text, as many as [`STRIDE`] positions need.
-type Block = [u8; STRIDE + GRAM - 1];
-
-/// The positions of a block, and the four bytes at each.
-#[inline(always)]
-fn places(block: &Block) -> impl Iterator<Item = (usize, u32)> {
-    (0..STRIDE).map(|offset| (offset, gram(&block[offset..])))
-}
-
 /// The first four bytes.
 #[inline(always)]
 fn gram(bytes: &[u8]) -> u32 {
     u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
-}
-
-/// Where four bytes are entered in the bitmap.
-struct Place {
-    word: usize,
-    bits: (u32, u32),
-}
-
-impl Place {
-    #[inline(always)]
-    fn of(gram: u32) -> Place {
-        let hash = hash(gram);
-        Place { word: (hash >> (32 - WORDS)) as usize, bits: (hash >> 12 & 63, hash >> 6 & 63) }
-    }
 }
 
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! How keywords become patterns: every form of each, the places by which it is looked for, and the tables in which these
 //! are found.
 
-use super::{Entry, GRAM, Packed, Record, WORDS, bucket};
+use super::{Entry, GRAM, Packed, Record, bucket};
 use crate::{
     Case, DEPTH, Keyword,
     encoding::{Encoded, forms},
@@ -11,6 +11,8 @@ use crate::{
 /// How far apart the positions may be that are looked at, the best first: a pattern that is looked for at every eighth
 /// position has eleven bytes at least.
 const GAPS: [usize; 2] = [8, 4];
+/// The most buckets, as a power of two.
+const BITS: u32 = 14;
 /// Longest part of a keyword that is looked for.
 const CORE: usize = 16;
 
@@ -116,7 +118,7 @@ impl Builder {
                 }
             }
         }
-        let bits = entries.len().next_power_of_two().ilog2().clamp(1, WORDS);
+        let bits = entries.len().next_power_of_two().ilog2().clamp(1, BITS);
         entries.sort_unstable_by_key(|entry| (bucket(entry.gram, bits), *entry));
         let mut starts = vec![0_u32; (1 << bits) + 1];
         for entry in &entries {

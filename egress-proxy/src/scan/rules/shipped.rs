@@ -7,7 +7,7 @@ use std::{
 };
 
 use scan_rules::{
-    Anchor, Bitmap, ByteSet, Case, Definition, Expression, Keyword, Packed, Patterns, Shape, Start, Structure,
+    Anchor, ByteSet, Case, Definition, Expression, Keyword, Packed, Patterns, Shape, Sieve, Start, Structure,
 };
 
 use super::Rule;
@@ -40,5 +40,5 @@ pub(in crate::scan) fn patterns() -> Patterns {
         keywords: written::ANCHORS.len() as u32,
         gap: 1,
     };
-    Patterns::shipped(packed, &written::BITMAP)
+    Patterns::shipped(packed, &written::SIEVE)
 }
