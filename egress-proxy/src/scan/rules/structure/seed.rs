@@ -84,7 +84,7 @@ impl Word {
 /// ends before that is known may go on.
 pub(in crate::scan) fn may_be_in_phrase(text: &[u8], at: usize) -> bool {
     let block = text.get(at..).and_then(|rest| rest.first_chunk());
-    if !block.is_some_and(is_of_phrase) {
+    if !block.is_some_and(|block| is_of_phrase(block) && are_words(letters_of(block))) {
         return false;
     }
     let word = sample(text, at);
@@ -263,6 +263,26 @@ fn is_of_phrase(block: &[u8; BLOCK]) -> bool {
     })
 }
 
+/// A bit for each byte of a block that is a small letter.
+fn letters_of(block: &[u8; BLOCK]) -> u32 {
+    // The product has the lowest bit of each byte in its highest byte.
+    let bits = |signs: u64| ((signs >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32;
+    bits(small_letters(eight_from(block, 0))) | bits(small_letters(eight_from(block, 8))) << 8
+}
+
+/// Whether the letters of a block that is wholly within a phrase may lie like this: no word is shorter than three letters
+/// or, with an escape's before it, longer than nine, and none is further than three bytes from the next.
+fn are_words(letters: u32) -> bool {
+    let others = !letters & ((1 << BLOCK) - 1);
+    let one = others & letters >> 1 & others >> 2;
+    let two = others & letters >> 1 & letters >> 2 & others >> 3;
+    let run = |of: u32| [of & of >> 1, of & of >> 1 & of >> 2 & of >> 3];
+    let [pair, four] = run(letters);
+    let ten = four & four >> 4 & pair >> 8;
+    let [_, apart] = run(others);
+    one | two | ten | apart == 0
+}
+
 /// Separators as URLs and JSON write them.
 const ESCAPED: [&[u8]; 5] = [b"%20", b"%0A", b"\\n", b"\\t", b"\\r"];
 
@@ -303,10 +323,27 @@ mod tests {
             let phrase = phrase(length).replace(' ', separator);
             let text = format!("the words: {phrase} and no more");
             let begin = "the words: ".len();
-            for at in begin..begin + phrase.len() - LONGEST {
+            for at in begin..=begin + phrase.len() - BLOCK {
                 assert!(may_be_in_phrase(text.as_bytes(), at), "{length} words, at {at}");
                 assert_eq!(phrase_around(text.as_bytes(), at), Some(begin), "{length} words, at {at}");
             }
+        }
+    }
+
+    #[test]
+    fn a_block_of_a_phrase_is_taken_for_one() {
+        let words = ["abc", "abcdefgh", "abcd"].map(str::to_owned);
+        for separator in
+            ESCAPED.iter().map(|escape| String::from_utf8_lossy(escape)).chain([" ".into(), ",\r\n".into()])
+        {
+            let phrase = words.iter().cycle().take(24).map(String::as_str).collect::<Vec<_>>().join(&separator);
+            for block in phrase.as_bytes().windows(BLOCK).filter_map(<[u8]>::first_chunk) {
+                assert!(is_of_phrase(block) && are_words(letters_of(block)), "{}", String::from_utf8_lossy(block));
+            }
+        }
+        for none in ["as it is a while", "one connections!", "in    the garden", "                "] {
+            let block = none.as_bytes().first_chunk().expect("it is as long");
+            assert!(!are_words(letters_of(block)), "{none}");
         }
     }
 
