@@ -17,10 +17,7 @@ mod sparse;
 #[cfg(test)]
 mod tests;
 
-use super::{
-    Case, List,
-    encoding::{LONGEST, Steps},
-};
+use super::{Case, List, encoding::Steps};
 
 pub use self::{builder::Builder, sieve::Sieve};
 use self::{
@@ -57,7 +54,8 @@ pub struct Packed {
     pub starts: List<u32>,
     /// Four bytes, the pattern that has them, and where in it: see [`Entry`].
     pub entries: List<u64>,
-    /// Of [`RECORD`] bytes each: see [`Record`].
+    /// One after the other, each as long as its pattern needs; a pattern's number is where its record begins: see
+    /// [`Record`].
     pub records: List<u8>,
     /// How many keywords the patterns stand for.
     pub keywords: u32,
@@ -95,67 +93,61 @@ struct Entry {
 
 impl Entry {
     fn pack(self) -> u64 {
-        u64::from(self.gram) | u64::from(self.pattern) << 32 | u64::from(self.offset) << 56
+        u64::from(self.gram) | u64::from(self.pattern) << 32 | u64::from(self.offset) << 60
     }
 
     #[inline(always)]
     fn unpack(packed: u64) -> Entry {
-        Entry { gram: packed as u32, pattern: (packed >> 32) as u32 & 0xff_ffff, offset: (packed >> 56) as u8 }
+        Entry { gram: packed as u32, pattern: (packed >> 32) as u32 & 0xfff_ffff, offset: (packed >> 60) as u8 }
     }
 }
 
-/// A pattern: its bytes, their number and whether case counts, what is to be undone, whose keyword it is.
-const RECORD: usize = LONGEST + 5;
-/// Beside the number of bytes: case is ignored.
-const FOLD: u8 = 0x80;
-
+/// A pattern: the number of its bytes and whether case counts, what is to be undone, whose keyword it is, and its bytes.
 #[derive(Clone, Copy)]
 struct Record<'a>(&'a [u8]);
 
+/// What of a record is before its pattern's bytes.
+const HEAD: usize = 5;
+/// Beside the number of bytes: case is ignored.
+const FOLD: u8 = 0x80;
+
 impl Record<'_> {
-    fn of(pattern: &Pattern) -> [u8; RECORD] {
-        let mut record = [0; RECORD];
+    fn write(pattern: &Pattern, records: &mut Vec<u8>) {
         let bytes = pattern.form.bytes();
-        record[..bytes.len()].copy_from_slice(bytes);
-        record[LONGEST] = bytes.len() as u8 | if pattern.case == Case::Ignored { FOLD } else { 0 };
-        record[LONGEST + 1] = pattern.form.steps.to_byte();
-        record[LONGEST + 2..].copy_from_slice(&pattern.keyword.to_le_bytes()[..3]);
-        record
+        records.push(bytes.len() as u8 | if pattern.case == Case::Ignored { FOLD } else { 0 });
+        records.push(pattern.form.steps.to_byte());
+        records.extend_from_slice(&pattern.keyword.to_le_bytes()[..3]);
+        records.extend_from_slice(bytes);
     }
 
     #[inline(always)]
     fn bytes(&self) -> &[u8] {
-        &self.0[..usize::from(self.0[LONGEST] & !FOLD)]
+        &self.0[HEAD..][..usize::from(self.0[0] & !FOLD)]
     }
 
     /// Most differ within a few bytes, so that a call to compare them all would cost more.
     #[inline(always)]
     fn stands_in(&self, there: &[u8]) -> bool {
         let mut pairs = self.bytes().iter().zip(there);
-        match self.0[LONGEST] & FOLD {
+        match self.0[0] & FOLD {
             0 => pairs.all(|(byte, there)| byte == there),
             _ => pairs.all(|(byte, there)| byte.eq_ignore_ascii_case(there)),
         }
     }
 
     fn steps(&self) -> Steps {
-        Steps::from_byte(self.0[LONGEST + 1])
+        Steps::from_byte(self.0[1])
     }
 
     fn keyword(&self) -> u32 {
-        self.0[LONGEST + 2..].iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
+        self.0[2..HEAD].iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
     }
 }
 
 impl Packed {
     #[inline(always)]
     fn record(&self, pattern: u32) -> Record<'_> {
-        let at = pattern as usize * RECORD;
-        Record(&self.records[at..at + RECORD])
-    }
-
-    fn patterns(&self) -> u32 {
-        (self.records.len() / RECORD) as u32
+        Record(&self.records[pattern as usize..])
     }
 
     /// The table in which every pattern is entered.
@@ -210,7 +202,7 @@ impl Patterns {
         self.entered = Entered::Own(sieve);
         let first = self.parts.last().map_or((0, 0), |last| {
             let (pattern, keyword) = last.first;
-            (pattern + last.packed.patterns(), keyword + last.packed.keywords)
+            (pattern + last.packed.records.len() as u32, keyword + last.packed.keywords)
         });
         self.parts.push(Part { packed, first });
         self
@@ -240,7 +232,7 @@ impl Patterns {
 
     /// Reports every pattern whose deciding four bytes begin within `from..to`.
     ///
-    /// A pattern that is not wholly within `text` is not reported: whoever reads a stream leaves [`LONGEST`] bytes
+    /// A pattern that is not wholly within `text` is not reported: whoever reads a stream leaves [`LONGEST`](super::encoding::LONGEST) bytes
     /// after `to` and before `from`, except at the stream's two ends.
     pub fn sweep(&self, text: &[u8], from: usize, to: usize, mut found: impl FnMut(Hit)) {
         let to = to.min((text.len() + 1).saturating_sub(GRAM));

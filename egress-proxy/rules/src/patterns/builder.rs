@@ -109,12 +109,15 @@ impl Builder {
 
     fn packed(self, gap: usize) -> Packed {
         let mut entries = Vec::with_capacity(self.patterns.len() * 2 * gap);
-        for (index, pattern) in self.patterns.iter().enumerate() {
+        let mut records = Vec::new();
+        for pattern in &self.patterns {
+            let number = records.len() as u32;
+            Record::write(pattern, &mut records);
             let bytes = pattern.form.bytes();
             let first = rarest_grams(pattern, gap);
             for offset in first..first + gap {
                 for gram in spellings(&bytes[offset..offset + GRAM], pattern.case) {
-                    entries.push(Entry { gram, pattern: index as u32, offset: offset as u8 });
+                    entries.push(Entry { gram, pattern: number, offset: offset as u8 });
                 }
             }
         }
@@ -131,7 +134,7 @@ impl Builder {
             bits,
             starts: starts.into(),
             entries: entries.into_iter().map(Entry::pack).collect(),
-            records: self.patterns.iter().flat_map(Record::of).collect(),
+            records: records.into(),
             keywords: self.keywords,
             gap,
         }
