@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -165,7 +165,9 @@ impl Floor {
         let uri: Uri = authority.parse()?;
         let port = uri.port_u16().context("an authority has a port")?;
         let host = uri.host().context("an authority has a host")?.to_owned();
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+        // In the order in which whoever resolves the name is given them.
+        let addresses = [(Ipv6Addr::LOCALHOST, port).into(), (Ipv4Addr::LOCALHOST, port).into()];
+        let stream = TcpStream::connect::<&[SocketAddr]>(&addresses).await?;
         stream.set_nodelay(true)?;
         Ok(TokioIo::new(TlsConnector::from(config.clone()).connect(ServerName::try_from(host)?, stream).await?))
     }

@@ -36,6 +36,7 @@ pub mod reload;
 pub mod respond;
 pub mod scan;
 pub mod settings;
+mod socket;
 pub mod target;
 pub mod tls;
 pub mod traffic;

@@ -35,6 +35,7 @@ use crate::{
     proxy::Proxy,
     record::TunnelRecording,
     respond,
+    socket::Socket,
 };
 
 /// Flow-control windows toward clients, in bytes: what one upload, and all on a connection, may have under way.
@@ -57,7 +58,7 @@ pub async fn serve(
     // The bare socket where there is one: every layer between costs on every read and write.
     match upgraded.downcast::<TokioIo<Heard<TcpStream>>>() {
         Ok(parts) if parts.read_buf.is_empty() => {
-            run(&proxy, &permit, parts.io.into_inner().into_inner(), recording, seat, shutdown).await;
+            run(&proxy, &permit, Socket(parts.io.into_inner().into_inner()), recording, seat, shutdown).await;
         }
         Ok(parts) => {
             // The client did not wait for the 200 and has sent its ClientHello already.

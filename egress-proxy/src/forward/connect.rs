@@ -27,7 +27,7 @@ use super::{
     pool::{Connection, Key, Pools, Sender},
     upstream::{TUNNEL_AGE, Upstream},
 };
-use crate::{dial::Dialer, policy::RequestPermit, record::Id, tls::anchors::Anchors};
+use crate::{dial::Dialer, policy::RequestPermit, record::Id, socket::Socket, tls::anchors::Anchors};
 
 /// How long an origin may take over its TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -138,7 +138,7 @@ impl Connector {
         &self,
         permit: &RequestPermit,
         offer: Offer,
-    ) -> Result<(TlsStream<TcpStream>, Arc<str>), ForwardError> {
+    ) -> Result<(TlsStream<Socket>, Arc<str>), ForwardError> {
         let authority: &Authority = permit.authority();
         let name = server_name(&authority.host)?;
         let stream = self.stream(permit).await?;
@@ -147,7 +147,7 @@ impl Connector {
             Offer::Http1 => &self.anchors.h1,
             Offer::Http2 => &self.anchors.h2,
         };
-        let handshake = TlsConnector::from(config.clone()).connect(name, stream);
+        let handshake = TlsConnector::from(config.clone()).connect(name, Socket(stream));
         let stream = timeout(HANDSHAKE, handshake).await.map_err(|_| ForwardError::TlsTimeout(authority.clone()))?;
         let failed = |source: std::io::Error| match rustls_error(&source) {
             Some(rustls::Error::InvalidCertificate(_)) => ForwardError::Certificate { source },
@@ -157,7 +157,7 @@ impl Connector {
     }
 }
 
-async fn negotiated(stream: TlsStream<TcpStream>) -> Result<Sender, ForwardError> {
+async fn negotiated(stream: TlsStream<Socket>) -> Result<Sender, ForwardError> {
     if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
         return http1(stream).await;
     }
