@@ -7,9 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{
-    HeaderMap, Method, Request, Response, StatusCode, Version, header, request::Parts, response, uri::PathAndQuery,
-};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header, request::Parts, response};
 use hyper::body::{Body, Incoming};
 use shared::{
     authority::{Authority, Host},
@@ -141,7 +139,12 @@ async fn exchange(
     let upgrade = Upgrade::take(&mut head, origin.seat())?;
     check_inspectable(&permit, &head, upgrade.is_some())?;
 
-    strip(&permit, &path_and_query, &mut head)?;
+    // Strip.
+    strip(&permit, &mut head.headers);
+    if let Some(bare) = permit.route().parameter().and_then(|name| query::without(path_and_query.as_str(), name)) {
+        target::replace(&mut head.uri, &bare)?;
+    }
+    let target = head.uri.clone();
 
     // Scan and inspect. Nothing has been resolved or dialled, and no credential of ours is in the head.
     scan_head(&permit, &head, recording)?;
@@ -169,15 +172,19 @@ async fn exchange(
     let offer = proxy.next_hops.offer(authority, head.version);
     head.extensions.clear();
     let request = Request::from_parts(head, content);
-    // Made anew from what came: a copy of each head would cost every exchange, and few are sent again.
+    // Made anew from what came: a copy of each head would cost every exchange, and few are sent again. What it holds was
+    // judged, for it is what was made of it before; that it was scanned is not left to that.
     let again = |content| {
         let mut again = Request::new(content);
         *again.method_mut() = method.clone();
-        *again.uri_mut() = path_and_query.clone().into();
+        *again.uri_mut() = target.clone();
         *again.headers_mut() = (*fields).clone();
         let (mut head, content) = again.into_parts();
-        strip(&permit, &path_and_query, &mut head).ok()?;
-        credential.as_ref().map_or(Ok(()), |credential| credential.inject(&mut head)).ok()?;
+        strip(&permit, &mut head.headers);
+        scan_head(&permit, &head, recording).ok()?;
+        if let Some(credential) = &credential {
+            credential.inject(&mut head).ok()?;
+        }
         Some(Request::from_parts(head, content))
     };
     // Pinned here: a future that is handed on is copied, and this one is large.
@@ -198,16 +205,12 @@ async fn exchange(
 }
 
 /// Removes what is not the origin's to see: the client's own credentials, and fields of one connection.
-fn strip(permit: &RequestPermit, target: &PathAndQuery, head: &mut Parts) -> Result<(), ExchangeError> {
-    permit.table().strip.strip(&mut head.headers, &permit.route().keep);
-    hop_by_hop::strip(&mut head.headers);
+fn strip(permit: &RequestPermit, fields: &mut HeaderMap) {
+    permit.table().strip.strip(fields, &permit.route().keep);
+    hop_by_hop::strip(fields);
     for name in [header::EXPECT, header::CONTENT_LENGTH] {
-        head.headers.remove(name);
+        fields.remove(name);
     }
-    if let Some(bare) = permit.route().parameter().and_then(|name| query::without(target.as_str(), name)) {
-        target::replace(&mut head.uri, &bare)?;
-    }
-    Ok(())
 }
 
 /// One authority: what the request names is what the tunnel was opened for (RFC 9110 §7.4).

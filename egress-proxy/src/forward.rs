@@ -101,8 +101,10 @@ impl NextHops {
     ) -> Result<Answer, ForwardError> {
         let key = Key { authority: permit.authority().clone(), scheme: permit.scheme(), offer };
         let mut replays = u8::from(is_idempotent(request.method()));
-        for attempt in 0.. {
-            let pooled = if attempt == 0 { self.pools.take(&key, tunnel) } else { None };
+        let mut lost = false;
+        for attempt in 0_u8.. {
+            // After a loss, and last of all, on a connection of its own.
+            let pooled = if lost || attempt == LAST { None } else { self.pools.take(&key, tunnel) };
             let (mut connection, connect_ms) = match pooled {
                 Some(connection) => (connection, None),
                 None => {
@@ -131,9 +133,10 @@ impl NextHops {
                 Err(error) => error,
             };
             let next = match (error.take_message(), replay) {
-                (Some(unsent), _) if attempt < 3 => Some(unsent),
+                (Some(unsent), _) if attempt < LAST => Some(unsent),
                 (None, Some(content)) if !error.error().is_user() => {
                     replays -= 1;
+                    lost = true;
                     again(content)
                 }
                 _ => None,
@@ -143,7 +146,7 @@ impl NextHops {
         unreachable!("every path of the last attempt returns")
     }
 
-    /// Drops pooled connections that have been idle for long; to be called every [`REAP`].
+    /// Drops pooled connections that have been idle for long; to be called every [`REAP`], for nothing else does.
     pub fn reap(&self) {
         self.pools.reap();
     }
@@ -204,6 +207,9 @@ fn is_plain(named: &[u8], authority: &Authority) -> bool {
 fn shown_authority(authority: &Authority, scheme: Scheme) -> String {
     if authority.port == scheme.default_port() { authority.host.to_string() } else { authority.to_string() }
 }
+
+/// So often is sent again what was not sent.
+const LAST: u8 = 3;
 
 /// RFC 9110 §9.2.2.
 fn is_idempotent(method: &Method) -> bool {

@@ -363,7 +363,7 @@ impl RequestPermit {
     /// What has to be done with a request before it leaves.
     fn demands(&self) -> impl PartialEq + '_ {
         let Route { keep, scan_except, .. } = &*self.route;
-        (self.inspect, self.scan.asked, scan_except, keep, &self.table.strip)
+        (self.inspect, self.scan.asked, scan_except, keep, &self.table.strip, self.route.parameter())
     }
 
     /// What the request is searched for, every credential of the table in any case.

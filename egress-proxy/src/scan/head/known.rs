@@ -78,6 +78,9 @@ impl Look<'_> {
     /// Whether this part was clean.
     pub(super) fn knows(&self, part: Part<'_>) -> bool {
         let Some((kind, name, text)) = part.spelled() else { return false };
+        if name.len() + text.len() > LONGEST {
+            return false;
+        }
         let hash = hash(self.random, kind, name, text);
         places_of(hash).into_iter().filter_map(|place| self.places.get(place)).any(|place| {
             let is = || place.text.strip_prefix(name)?.strip_prefix(&[BETWEEN]);
