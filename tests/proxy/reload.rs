@@ -248,3 +248,25 @@ async fn a_request_that_began_under_laxer_rules_does_not_leave_under_stricter_on
     assert_eq!(inside.answer().await.head.status(), 503);
     stage.was_refused(json!({"outcome": "denied", "error": "rules_changed"})).await;
 }
+
+#[tokio::test]
+async fn a_request_that_was_stripped_for_one_parameter_does_not_leave_for_another() {
+    let route = |parameter: &str| {
+        format!("host: api.localhost, ports: any, auth: {{scheme: query, parameter: {parameter}, token_env: TOKEN}}")
+    };
+    let auth = "auth: {scheme: query, parameter: key, token_env: TOKEN}";
+    let mut stage = Stage::with(auth, |setup| setup.env("TOKEN", "a-credential-0123")).await;
+    let authority = stage.origin.authority();
+    let mut inside = stage.client().raw_inside(&authority).await;
+    let head = format!(
+        "PUT /echo?key={AWS_KEY} HTTP/1.1\r\nHost: {authority}\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+    );
+    inside.send(head).await;
+    assert_eq!(inside.interim().await.status(), 100);
+    stage.proxy.write_routes(&routes([&*route("other")]));
+    stage.proxy.signal(Signal::HUP);
+    stage.proxy.event("routes.reloaded").await;
+    inside.send("ok").await;
+    assert_eq!(inside.answer().await.head.status(), 503);
+    stage.was_refused(json!({"outcome": "denied", "error": "rules_changed"})).await;
+}
