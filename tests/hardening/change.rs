@@ -72,7 +72,7 @@ async fn an_origin_that_dies_and_returns_under_load_is_a_502_and_then_serves_aga
         load.goes_on_for(50).await;
         wire.cut().await;
         load.goes_on_for(50).await;
-        wire.mend().await;
+        wire.mend();
         load.goes_on_for(100).await;
     }
     let tally = load.end().await;

@@ -3,12 +3,12 @@
 //! It stands in front of pipelock, the real one as the stand-in: frozen, slow, down and back again are states of
 //! the wire, and what it carried is what pipelock was shown.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -24,6 +24,9 @@ enum Flow {
 #[derive(Debug)]
 pub struct Wire {
     address: SocketAddr,
+    /// Bound and never listening: while the wire is cut, connections are refused and the port is nobody else's.
+    #[expect(dead_code, reason = "holds the port")]
+    port: TcpSocket,
     target: SocketAddr,
     carried: Log,
     carried_back: Log,
@@ -36,10 +39,11 @@ pub struct Wire {
 impl Wire {
     /// A new wire, open, on a loopback port of its own.
     pub async fn to(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
-        let address = listener.local_addr().expect("a bound port");
+        let port = bound((Ipv4Addr::LOCALHOST, 0).into());
+        let address = port.local_addr().expect("a bound port");
         let mut wire = Self {
             address,
+            port,
             target,
             carried: Log::default(),
             carried_back: Log::default(),
@@ -48,7 +52,7 @@ impl Wire {
             accepting: None,
             connections: Arc::default(),
         };
-        wire.accept(listener);
+        wire.mend();
         wire
     }
 
@@ -93,9 +97,8 @@ impl Wire {
     }
 
     /// Listens again where it did before.
-    pub async fn mend(&mut self) {
-        let listener = TcpListener::bind(self.address).await.expect("the port is free again");
-        self.accept(listener);
+    pub fn mend(&mut self) {
+        self.accept(bound(self.address).listen(1024).expect("nobody else listens there"));
     }
 
     fn accept(&mut self, listener: TcpListener) {
@@ -121,6 +124,14 @@ impl Wire {
             connection.abort();
         }
     }
+}
+
+/// A socket at an address that others of ours may be bound to as well, as long as none of them listens.
+fn bound(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("an option of every TCP socket");
+    socket.bind(address).expect("a loopback port");
+    socket
 }
 
 impl Drop for Wire {

@@ -157,7 +157,7 @@ async fn a_pipelock_that_goes_away_while_the_origin_thinks_is_a_failure() {
     inspected.origin.end_feed();
     asking.await.expect("no panic").says(502, &["inspector"]);
     says(&inspected.proxy.exchange().await, json!({"outcome": "failed", "error": "inspector_failed"}));
-    inspected.inspector.wire.mend().await;
+    inspected.inspector.wire.mend();
     inspected.client().get(&inspected.url("/echo")).await.says(200, &[]);
 }
 

@@ -18,7 +18,7 @@ async fn while_pipelock_is_down_nothing_leaves_and_once_it_is_back_everything_do
     assert_ne!(record["by"], "pipelock", "a failure is no verdict");
     inspected.origin.saw_nothing();
 
-    inspected.inspector.wire.mend().await;
+    inspected.inspector.wire.mend();
     inspected.client().get(&inspected.url("/echo")).await.says(200, &[]);
 }
 
@@ -70,7 +70,7 @@ async fn a_connection_that_pipelock_closed_is_replaced() {
     let mut inspected = Inspected::start("").await;
     inspected.client().get(&inspected.url("/echo")).await.says(200, &[]);
     inspected.inspector.wire.cut().await;
-    inspected.inspector.wire.mend().await;
+    inspected.inspector.wire.mend();
     inspected.client().get(&inspected.url("/echo")).await.says(200, &[]);
 }
 
@@ -81,7 +81,7 @@ async fn readiness_needs_a_pipelock_that_refuses_and_one_that_lets_pass() {
     let setup = inspector.asked_by(Setup::new(&routes([]))).arg("--admin").arg("127.0.0.1:0");
     let proxy = Proxy::start(setup).await;
     assert_ne!(ready(&proxy).await, 200, "nobody has judged a canary");
-    inspector.wire.mend().await;
+    inspector.wire.mend();
     let check =
         harness::programs::Program::tested("egress-proxy-under-test").args(["healthcheck", "--wait", "20", "--admin"]);
     check.arg(proxy.admin().to_string()).run().await.output();
