@@ -20,7 +20,7 @@ use egress_proxy::{
     live::Live,
     mask::Mask,
     policy::{Defaults, Judged, Policy, ScanRules},
-    record::{Journal, Recording, pretty::Colour},
+    record::{Destination, Journal, Recording, pretty::Colour},
     relay::{AnswerBody, Relay},
     scan::{Exemptions, Scanner},
     settings::AnswerMode,
@@ -130,7 +130,7 @@ fn mask(criterion: &mut Criterion) {
 fn relay(criterion: &mut Criterion) {
     let (journal, _writer) = Journal::start(Vec::new(), Colour::None, Events::Json).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let (policy, request, live) = (policy(), Request::new(), Live::default());
+    let (policy, request, live) = (policy(), Request::new(), Live::new(std::time::Duration::from_secs(60)));
     let credential = policy.request(request.judged()).unwrap().credential().unwrap().unwrap().clone();
     let text: Bytes = include_bytes!("path.rs").iter().copied().cycle().take(64 << 10).collect();
     let mut group = criterion.benchmark_group("relay");
@@ -141,7 +141,7 @@ fn relay(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let room = runtime.block_on(journal.room()).unwrap();
-                let recording = Recording::begin(room, Method::GET, Scheme::Https, Version::HTTP_11, None);
+                let recording = Recording::begin(room, Method::GET, Version::HTTP_11, Destination::UNKNOWN);
                 let mut content = Collected::default();
                 chunks.iter().for_each(|chunk| content.push(black_box(chunk.clone())));
                 let (mask, revocation) = (Mask::new(&credential), live.enter(request.judged()));

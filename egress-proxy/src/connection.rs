@@ -8,7 +8,7 @@ use std::{
 use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use shared::{record::Outcome, routes::Scheme};
+use shared::record::Outcome;
 use thiserror::Error;
 use tokio::net::TcpStream;
 
@@ -20,7 +20,7 @@ use crate::{
     exchange::{self, Origin},
     pace::{Attended, Heard, Pace, Patience, Quiet},
     proxy::Proxy,
-    record::{Recording, TunnelRecording},
+    record::{Destination, Recording, TunnelRecording},
     relay::ClientBody,
     respond,
     target::RequestTarget,
@@ -76,7 +76,7 @@ async fn answer(
             let Ok(room) = proxy.journal.room().await else {
                 return respond::unrecorded(StatusCode::SERVICE_UNAVAILABLE, "the log cannot be written", None);
             };
-            let recording = Recording::begin(room, request.method().clone(), Scheme::Http, request.version(), None);
+            let recording = Recording::begin(room, request.method().clone(), request.version(), Destination::UNKNOWN);
             let response = respond::refuse(&error, &recording);
             discretion::withhold(&proxy.policy, &recording);
             response
@@ -192,7 +192,7 @@ async fn record_unreadable(proxy: &Proxy, error: &ConnectionError) {
         ConnectionError::SlowHead => "head_slow",
     };
     let Ok(room) = proxy.journal.room().await else { return };
-    let recording = Recording::begin(room, http::Method::default(), Scheme::Http, http::Version::HTTP_11, None);
+    let recording = Recording::begin(room, http::Method::default(), http::Version::HTTP_11, Destination::UNKNOWN);
     recording.note(|draft| {
         draft.outcome = Outcome::Denied;
         draft.by = Some("egress-proxy");

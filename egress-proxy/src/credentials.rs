@@ -30,7 +30,7 @@ pub const MIN_SECRET_LENGTH: usize = 8;
 /// A route's credential, ready to be written.
 pub struct Credential {
     /// Records may show it.
-    pub name: String,
+    pub name: Arc<str>,
     slot: Slot,
     secret: Arc<Secret>,
     /// Where in `user:password` the password begins, which is a secret alone too.
@@ -102,7 +102,7 @@ impl Credential {
         let password = password.filter(|begin| secret.expose().len() - begin >= MIN_SECRET_LENGTH);
         let echoes = Echoes::of(&values(&slot, &secret, password));
         let echoes = Arc::new(echoes.map_err(|_| CredentialError::TooLong(name.clone()))?);
-        Ok(Self { name, slot, secret, password, placeholder, echoes })
+        Ok(Self { name: name.into(), slot, secret, password, placeholder, echoes })
     }
 
     /// Writes the credential into a request that goes to its own route's origin, in place of whatever the agent had there.
@@ -134,9 +134,9 @@ impl Credential {
     /// Tells the scan which values may not leave.
     pub fn guard(&self, exact: &mut ExactValues) {
         let secret = self.password.map_or(self.secret.expose(), |begin| &self.secret.expose()[begin..]);
-        exact.add(self.name.clone(), secret);
+        exact.add(&*self.name, secret);
         if let Some(placeholder) = &self.placeholder {
-            exact.add_stand_in(self.name.clone(), placeholder.expose());
+            exact.add_stand_in(&*self.name, placeholder.expose());
         }
     }
 

@@ -1,11 +1,7 @@
 //! One exchange, from the request's head to the end of the answer: target, policy, strip, scan, inspect, credential,
 //! forward, relay. Plain `http://` requests and intercepted ones meet here; there is no other way to an origin.
 
-use std::{
-    pin::{Pin, pin},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{pin::pin, sync::Arc, time::Instant};
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header, request::Parts, response};
 use hyper::body::{Body, Incoming};
@@ -14,7 +10,6 @@ use shared::{
     contract::INTROSPECTION_HOST,
     routes::{InspectMode, ScanMode, Scheme, query},
 };
-use tokio::time::timeout;
 
 use crate::{
     accept::Seat,
@@ -30,7 +25,7 @@ use crate::{
     own_fields,
     policy::{Judged, RequestPermit},
     proxy::Proxy,
-    record::{Id, Recording},
+    record::{Destination, Id, Recording},
     relay::{AnswerBody, ClientBody, Relay},
     respond,
     scan::{
@@ -77,6 +72,11 @@ impl Origin {
             Self::Clear(_, seat) | Self::Tunnel(_, _, seat) => seat,
         }
     }
+
+    fn destination(&self) -> Destination {
+        let (scheme, authority, tunnel) = (self.scheme(), Some(self.authority().clone()), self.tunnel());
+        Destination { scheme, authority, tunnel }
+    }
 }
 
 /// Serves one request; whatever happens, the client gets an answer and the journal a record.
@@ -86,8 +86,7 @@ pub async fn serve(proxy: &Arc<Proxy>, origin: &Origin, mut request: Request<Inc
         Ok(room) => room,
         Err(error) => return respond::unrecorded(StatusCode::SERVICE_UNAVAILABLE, &error.to_string(), None),
     };
-    let recording =
-        Recording::begin(room, request.method().clone(), origin.scheme(), request.version(), origin.tunnel());
+    let recording = Recording::begin(room, request.method().clone(), request.version(), origin.destination());
     match exchange(proxy, origin, request, &recording).await {
         Ok(response) => response,
         Err(error) => {
@@ -111,7 +110,6 @@ async fn exchange(
     let fields = Arc::new(head.headers.clone());
     let judged =
         Judged { scheme: origin.scheme(), authority, method: &method, target: &path_and_query, fields: &fields };
-    recording.note(|draft| draft.authority = Some(authority.clone()));
     // First of all, so that no reason and no record repeats a credential.
     if let Some(named) = head.uri.authority() {
         proxy.policy.check_name(named.as_str())?;
@@ -158,11 +156,12 @@ async fn exchange(
     // Inject. The table may have changed while content was collected or the inspector thought.
     let permit = proxy.policy.renew(permit, judged)?;
     let credential = permit.credential()?.cloned();
-    recording.note(|draft| draft.allowed = true);
-    if let Some(credential) = &credential {
-        credential.inject(&mut head)?;
-        recording.note(|draft| draft.credential = Some(credential.name.clone()));
-    }
+    let injected = credential.as_ref().map_or(Ok(()), |credential| credential.inject(&mut head));
+    recording.note(|draft| {
+        draft.allowed = true;
+        draft.credential = credential.as_ref().filter(|_| injected.is_ok()).map(|credential| credential.name.clone());
+    });
+    injected?;
     let mask = credential.as_deref().map(Mask::new);
 
     // Forward.
@@ -189,8 +188,8 @@ async fn exchange(
     };
     // Pinned here: a future that is handed on is copied, and this one is large.
     let forwarding = pin!(proxy.next_hops.forward(&permit, request, again, offer, origin.tunnel()));
-    let forwarding = pin!(in_time(forwarding, proxy.limits.response, recording));
-    let answer = revocation.unless_revoked(forwarding).await?;
+    let answer = revocation.answer(forwarding, || recording.request_bytes()).await?;
+    let answer = answer.unwrap_or(Err(ForwardError::Silent));
     let answer = answer.map_err(|error| stop.take().unwrap_or(ExchangeError::Forward(error)))?;
     if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ExchangeError::Forward(ForwardError::Upgrade));
@@ -359,22 +358,6 @@ fn on_finding(mode: ScanMode, recording: &Arc<Recording>) -> OnFinding {
     }
     let recording = recording.clone();
     OnFinding::Record(Box::new(move |finding| recording.note(|draft| draft.findings.push(finding))))
-}
-
-/// Waits for an answer's head for as long as content goes out, and `limit` longer.
-pub async fn in_time(
-    mut forwarding: Pin<&mut impl Future<Output = Result<Answer, ForwardError>>>,
-    limit: Duration,
-    recording: &Recording,
-) -> Result<Answer, ForwardError> {
-    loop {
-        let sent = recording.request_bytes();
-        match timeout(limit, forwarding.as_mut()).await {
-            Ok(answer) => return answer,
-            Err(_) if recording.request_bytes() == sent => return Err(ForwardError::Silent),
-            Err(_) => {}
-        }
-    }
 }
 
 /// Prepares an answer for the client.

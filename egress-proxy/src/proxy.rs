@@ -41,6 +41,4 @@ pub struct Limits {
     pub content_silence: Duration,
     /// Content up to this many bytes is scanned whole before anything is dialled.
     pub scan_buffer: usize,
-    /// How long an origin may take to begin its answer once nothing more goes out to it.
-    pub response: Duration,
 }

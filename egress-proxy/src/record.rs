@@ -42,42 +42,55 @@ pub use self::{
     tunnel::TunnelRecording,
 };
 
-/// The id of an exchange or tunnel: 128 random bits, shown as 32 hexadecimal digits.
+/// The id of an exchange or tunnel: 128 random bits in 32 hexadecimal digits, as every record shows them.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Id([u8; 16]);
+pub struct Id([u8; 32]);
 
 impl Id {
     pub fn random() -> Self {
-        Self(rand::random())
-    }
-}
-
-impl Id {
-    fn digits(self) -> Digits {
+        let bytes: [u8; 16] = rand::random();
         let mut digits = [0; 32];
-        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
-            pair.copy_from_slice(&[HEXADECIMAL[usize::from(byte >> 4)], HEXADECIMAL[usize::from(byte & 15)]]);
+        for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(bytes) {
+            *pair = HEXADECIMAL[usize::from(byte)];
         }
-        Digits(digits)
+        Self(digits)
+    }
+
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
 impl std::fmt::Display for Id {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.digits().as_str())
+        f.write_str(self.as_str())
     }
 }
 
-/// An id in its 32 digits.
-struct Digits([u8; 32]);
-
-impl Digits {
-    fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+/// The digits of every byte.
+static HEXADECIMAL: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut all = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < all.len() {
+        all[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
     }
+    all
+};
+
+/// Where a request is bound, as far as that is known when it begins.
+pub struct Destination {
+    pub scheme: Scheme,
+    pub authority: Option<Arc<Authority>>,
+    /// The tunnel that it came through.
+    pub tunnel: Option<Id>,
 }
 
-const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
+impl Destination {
+    /// Of what could not be read.
+    pub const UNKNOWN: Self = Self { scheme: Scheme::Http, authority: None, tunnel: None };
+}
 
 /// The record of one exchange while it lives. Shared by the parts of the exchange; the last one to go writes it.
 pub struct Recording {
@@ -105,7 +118,7 @@ pub struct Draft {
     pub next_hop: Option<Arc<str>>,
     pub route: Option<Arc<shared::routes::Route>>,
     pub rule: Option<Rule>,
-    pub credential: Option<String>,
+    pub credential: Option<Arc<str>>,
     /// Route, scan and inspection let it go.
     pub allowed: bool,
     pub outcome: Outcome,
@@ -122,12 +135,13 @@ pub struct Draft {
 }
 
 impl Recording {
-    pub fn begin(room: Room, method: Method, scheme: Scheme, version: Version, tunnel: Option<Id>) -> Arc<Self> {
+    pub fn begin(room: Room, method: Method, version: Version, destination: Destination) -> Arc<Self> {
+        let Destination { scheme, authority, tunnel } = destination;
         let draft = Draft {
             tunnel,
             method,
             scheme,
-            authority: None,
+            authority,
             target: None,
             client_protocol: protocol_name(version),
             origin_protocol: None,
@@ -221,14 +235,14 @@ impl Drop for Recording {
     fn drop(&mut self) {
         let Some(room) = self.room.take() else { return };
         let draft = self.draft.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let (id, tunnel) = (self.id.digits(), draft.tunnel.map(Id::digits));
         // A path in which something was found is as sensitive as the finding.
         let clean = draft.outcome != Outcome::Blocked && !draft.alarm && draft.findings.is_empty();
+        let time = Timestamp::of(self.time);
         let record = Record::Exchange(ExchangeRecord {
             schema: SCHEMA_VERSION,
-            id: id.as_str().into(),
-            time: timestamp(self.time).into(),
-            tunnel: tunnel.as_ref().map(|tunnel| tunnel.as_str().into()),
+            id: self.id.as_str().into(),
+            time: time.as_str().into(),
+            tunnel: draft.tunnel.as_ref().map(|tunnel| tunnel.as_str().into()),
             method: draft.method.as_str().into(),
             scheme: draft.scheme.name().into(),
             host: draft.authority.as_ref().map(|authority| authority.host.text()).unwrap_or_default(),
@@ -304,24 +318,37 @@ fn milliseconds(since: Instant) -> f64 {
 }
 
 /// A time of ours, which is in UTC and in no year before 0 or after 9999, as RFC 3339 writes it: every record pays for this.
-fn timestamp(time: OffsetDateTime) -> String {
-    let mut text = *b"0000-00-00T00:00:00.000000000Z";
-    let mut digits = |end: usize, length: usize, mut number: u32| {
-        for place in text[end - length..end].iter_mut().rev() {
-            *place = b'0' + (number % 10) as u8;
-            number /= 10;
-        }
-    };
-    digits(4, 4, time.year().unsigned_abs());
-    digits(7, 2, u8::from(time.month()).into());
-    digits(10, 2, time.day().into());
-    digits(13, 2, time.hour().into());
-    digits(16, 2, time.minute().into());
-    digits(19, 2, time.second().into());
-    digits(29, 9, time.nanosecond());
-    // No digit more than is needed.
-    let text = std::str::from_utf8(&text[..29]).unwrap_or_default().trim_end_matches('0').trim_end_matches('.');
-    [text, "Z"].concat()
+struct Timestamp {
+    text: [u8; 30],
+    length: usize,
+}
+
+impl Timestamp {
+    fn of(time: OffsetDateTime) -> Self {
+        let mut text = *b"0000-00-00T00:00:00.000000000Z";
+        let mut digits = |end: usize, length: usize, mut number: u32| {
+            for place in text[end - length..end].iter_mut().rev() {
+                *place = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        };
+        digits(4, 4, time.year().unsigned_abs());
+        digits(7, 2, u8::from(time.month()).into());
+        digits(10, 2, time.day().into());
+        digits(13, 2, time.hour().into());
+        digits(16, 2, time.minute().into());
+        digits(19, 2, time.second().into());
+        digits(29, 9, time.nanosecond());
+        // No digit more than is needed.
+        let last = text[..29].iter().rposition(|digit| *digit != b'0').unwrap_or(0);
+        let length = if text[last] == b'.' { last } else { last + 1 };
+        text[length] = b'Z';
+        Self { text, length: length + 1 }
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.text[..self.length]).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
@@ -336,7 +363,7 @@ mod tests {
             [0, 1, 10, 999_999_999, 1_000_000_000, 59_500_000_000, 951_782_400_000_000_000, 1_796_000_000_123_456_789]
         {
             let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap();
-            assert_eq!(timestamp(time), time.format(&Rfc3339).unwrap());
+            assert_eq!(Timestamp::of(time).as_str(), time.format(&Rfc3339).unwrap());
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     answers::AnswerScan,
     content::Content,
     error::ExchangeError,
-    exchange::{answer_fields, in_time, relay},
+    exchange::{answer_fields, relay},
     forward::{Answer, ForwardError, Offer},
     live::{Revocation, Revoked},
     mask::Mask,
@@ -100,8 +100,8 @@ impl Upgrade {
         let again = |content| Some(Request::from_parts(head.clone(), content));
         let request = Request::from_parts(head.clone(), Content::empty());
         let asking = pin!(proxy.next_hops.forward(permit, request, again, Offer::Http1, None));
-        let asking = in_time(asking, proxy.limits.response, recording);
-        let mut answer = revocation.unless_revoked(asking).await??;
+        let answer = revocation.answer(asking, || recording.request_bytes()).await?;
+        let mut answer = answer.unwrap_or(Err(ForwardError::Silent))?;
         let switched = answer.response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let origin = answer.response.extensions_mut().remove::<OnUpgrade>();
         let Some(origin) = origin.filter(|_| switched || answer.response.version() == Version::HTTP_2) else {

@@ -27,6 +27,7 @@ use crate::{
     files,
     forward::{Exceptions, Inside, NextHops, REAP, Upstream},
     inspect::{self, Inspection, InspectorAddress},
+    live::Live,
     policy::{Defaults, Policy, ScanRules},
     proxy::Proxy,
     record::Journal,
@@ -101,7 +102,7 @@ async fn serve(args: &RunArgs, journal: Journal, events: Events) -> anyhow::Resu
     let fingerprint = authority.fingerprint();
     let proxy = Arc::new(Proxy {
         policy,
-        live: Default::default(),
+        live: Live::new(args.limits.response_timeout),
         leaves: Leaves::new(authority, &provider)?,
         next_hops: NextHops::new(dialer, upstream(args, &source)?, Anchors::new(provider, &args.upstream.upstream_ca)?),
         inspection: inspection(args, inner.as_ref())?,

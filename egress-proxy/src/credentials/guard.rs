@@ -63,7 +63,7 @@ impl Guard {
             let Some(credential) = credential else { continue };
             for value in credential.values() {
                 needles.push(value.to_vec());
-                patterns.push(Guarded { name: credential.name.clone(), homes: Vec::new() });
+                patterns.push(Guarded { name: credential.name.to_string(), homes: Vec::new() });
             }
             if let Some(placeholder) = &credential.placeholder {
                 let home = (route, credential.slot.clone());

@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode, request::Parts};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use shared::{contract::EXCHANGE_FIELD, record::Outcome, routes::Scheme};
+use shared::{contract::EXCHANGE_FIELD, record::Outcome};
 use tokio::net::TcpListener;
 
 use super::{
@@ -18,7 +18,7 @@ use crate::{
     accept::{self, Shutdown},
     connection::until_done,
     proxy::Proxy,
-    record::Recording,
+    record::{Destination, Recording},
 };
 
 /// Longer than the 90 s for which the inspector keeps its idle connections.
@@ -84,7 +84,7 @@ fn without_content(status: StatusCode) -> Response<ReplyBody> {
 
 async fn record_refusal(proxy: &Proxy, head: &Parts, reason: &str) {
     let Ok(room) = proxy.journal.room().await else { return };
-    let recording = Recording::begin(room, head.method.clone(), Scheme::Http, head.version, None);
+    let recording = Recording::begin(room, head.method.clone(), head.version, Destination::UNKNOWN);
     recording.note(|draft| {
         draft.outcome = Outcome::Denied;
         draft.by = Some("inner face");

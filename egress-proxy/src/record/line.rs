@@ -6,14 +6,21 @@ use shared::record::{ExchangeRecord, Record};
 
 /// Appends the line of a record.
 pub fn write(record: &Record<'_>, line: &mut Vec<u8>) {
-    match record {
+    let begin = line.len();
+    let is_written = match record {
         Record::Exchange(record) => exchange(record, line),
-        Record::Tunnel(_) => by_serde(record, line),
+        Record::Tunnel(_) => false,
+    };
+    if !is_written {
+        line.truncate(begin);
+        by_serde(record, line);
     }
     line.push(b'\n');
 }
 
-fn exchange(record: &ExchangeRecord<'_>, line: &mut Vec<u8>) {
+/// Writes every text as it is and then looks at the whole line once, for looking at each text costs as much as writing
+/// it. `false` where JSON writes one of them otherwise, and where there are findings, which is rare.
+fn exchange(record: &ExchangeRecord<'_>, line: &mut Vec<u8>) -> bool {
     // Named one by one: a member that is added and not written here does not compile.
     let ExchangeRecord {
         schema,
@@ -49,49 +56,41 @@ fn exchange(record: &ExchangeRecord<'_>, line: &mut Vec<u8>) {
         first_byte_ms,
         total_ms,
     } = record;
-    line.extend_from_slice(b"{\"kind\":\"exchange\",\"schema\":");
-    number(u64::from(*schema), line);
-    text(",\"id\":", id, line);
-    text(",\"time\":", time, line);
-    optional(",\"tunnel\":", tunnel.as_deref(), line);
-    text(",\"method\":", method, line);
-    text(",\"scheme\":", scheme, line);
-    text(",\"host\":", host, line);
-    line.extend_from_slice(b",\"port\":");
-    number(u64::from(*port), line);
-    optional(",\"path\":", path.as_deref(), line);
-    text(",\"client_protocol\":", client_protocol, line);
-    optional(",\"origin_protocol\":", origin_protocol.as_deref(), line);
-    optional(",\"next_hop\":", next_hop.as_deref(), line);
-    optional(",\"route\":", route.as_deref(), line);
-    optional(",\"rule\":", rule.as_deref(), line);
-    optional(",\"credential\":", credential.as_deref(), line);
-    optional(",\"verdict\":", verdict.map(|verdict| verdict.name()), line);
-    text(",\"outcome\":", outcome.name(), line);
-    optional(",\"by\":", by.as_deref(), line);
-    optional(",\"error\":", error.as_deref(), line);
-    optional(",\"proxy_error\":", proxy_error.as_deref(), line);
-    optional(",\"reason\":", reason.as_deref(), line);
-    if *alarm {
-        line.extend_from_slice(b",\"alarm\":true");
+    if !findings.is_empty() || !answer_findings.is_empty() {
+        return false;
     }
-    for (name, findings) in [(",\"findings\":", findings), (",\"answer_findings\":", answer_findings)] {
-        if !findings.is_empty() {
-            line.extend_from_slice(name.as_bytes());
-            by_serde(findings, line);
-        }
+    let mut line = Line::begin("{\"kind\":\"exchange\"", line);
+    line.number(",\"schema\":", u64::from(*schema));
+    line.text(",\"id\":\"", id);
+    line.text(",\"time\":\"", time);
+    line.optional(",\"tunnel\":\"", tunnel.as_deref());
+    line.text(",\"method\":\"", method);
+    line.text(",\"scheme\":\"", scheme);
+    line.text(",\"host\":\"", host);
+    line.number(",\"port\":", u64::from(*port));
+    line.optional(",\"path\":\"", path.as_deref());
+    line.text(",\"client_protocol\":\"", client_protocol);
+    line.optional(",\"origin_protocol\":\"", origin_protocol.as_deref());
+    line.optional(",\"next_hop\":\"", next_hop.as_deref());
+    line.optional(",\"route\":\"", route.as_deref());
+    line.optional(",\"rule\":\"", rule.as_deref());
+    line.optional(",\"credential\":\"", credential.as_deref());
+    line.optional(",\"verdict\":\"", verdict.map(|verdict| verdict.name()));
+    line.text(",\"outcome\":\"", outcome.name());
+    line.optional(",\"by\":\"", by.as_deref());
+    line.optional(",\"error\":\"", error.as_deref());
+    line.optional(",\"proxy_error\":\"", proxy_error.as_deref());
+    line.optional(",\"reason\":\"", reason.as_deref());
+    if *alarm {
+        line.name(",\"alarm\":true", 2);
     }
     if let Some(status) = status {
-        line.extend_from_slice(b",\"status\":");
-        number(u64::from(*status), line);
+        line.number(",\"status\":", u64::from(*status));
     }
-    line.extend_from_slice(b",\"request_bytes\":");
-    number(*request_bytes, line);
-    line.extend_from_slice(b",\"response_bytes\":");
-    number(*response_bytes, line);
+    line.number(",\"request_bytes\":", *request_bytes);
+    line.number(",\"response_bytes\":", *response_bytes);
     if *masked > 0 {
-        line.extend_from_slice(b",\"masked\":");
-        number(*masked, line);
+        line.number(",\"masked\":", *masked);
     }
     for (name, milliseconds) in [
         (",\"inspect_ms\":", *inspect_ms),
@@ -100,57 +99,77 @@ fn exchange(record: &ExchangeRecord<'_>, line: &mut Vec<u8>) {
         (",\"total_ms\":", Some(*total_ms)),
     ] {
         if let Some(milliseconds) = milliseconds {
-            line.extend_from_slice(name.as_bytes());
-            duration(milliseconds, line);
+            line.name(name, 2);
+            duration(milliseconds, line.bytes);
         }
     }
-    line.push(b'}');
+    line.bytes.push(b'}');
+    line.is_json()
 }
 
-/// Inlined, as [`text`], so that a name is written with a few stores.
-#[inline(always)]
-fn optional(name: &str, value: Option<&str>, line: &mut Vec<u8>) {
-    if let Some(value) = value {
-        text(name, value, line);
+/// A line that is being written, and how many quotes are written on purpose. Inlined, so that a name is a few stores.
+struct Line<'l> {
+    bytes: &'l mut Vec<u8>,
+    begin: usize,
+    quotes: usize,
+}
+
+impl<'l> Line<'l> {
+    /// With its first member, which is a text.
+    fn begin(first: &str, bytes: &'l mut Vec<u8>) -> Self {
+        // Most lines are shorter.
+        bytes.reserve(1024);
+        let mut line = Self { begin: bytes.len(), bytes, quotes: 0 };
+        line.name(first, 4);
+        line
+    }
+
+    #[inline(always)]
+    fn name(&mut self, name: &str, quotes: usize) {
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.quotes += quotes;
+    }
+
+    /// The name ends with the quote that begins the text.
+    #[inline(always)]
+    fn text(&mut self, name: &str, value: &str) {
+        self.name(name, 4);
+        self.bytes.extend_from_slice(value.as_bytes());
+        self.bytes.push(b'"');
+    }
+
+    #[inline(always)]
+    fn optional(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.text(name, value);
+        }
+    }
+
+    #[inline(always)]
+    fn number(&mut self, name: &str, value: u64) {
+        self.name(name, 2);
+        number(value, self.bytes);
+    }
+
+    /// Whether no text holds what JSON writes otherwise: a quote, a backslash, a control character.
+    fn is_json(&self) -> bool {
+        let line = &self.bytes[self.begin..];
+        // The last word overlaps the one before it.
+        let words = line.as_chunks().0.iter().chain(line.last_chunk());
+        words.fold(0, |escaped, word| escaped | escaped_in(u64::from_ne_bytes(*word))) == 0
+            && memchr::memchr_iter(b'"', line).count() == self.quotes
     }
 }
 
+/// Not zero where one of eight bytes is a control character or a backslash.
 #[inline(always)]
-fn text(name: &str, value: &str, line: &mut Vec<u8>) {
-    line.extend_from_slice(name.as_bytes());
-    quoted(value, line);
-}
-
-fn quoted(value: &str, line: &mut Vec<u8>) {
-    if !is_plain(value.as_bytes()) {
-        return by_serde(value, line);
+fn escaped_in(word: u64) -> u64 {
+    const fn each(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
     }
-    line.push(b'"');
-    line.extend_from_slice(value.as_bytes());
-    line.push(b'"');
-}
-
-/// Whether JSON writes a text as it is.
-fn is_plain(text: &[u8]) -> bool {
-    // The last block overlaps the one before it: most texts are no multiple of one, and byte for byte costs more.
-    if let Some(last) = text.last_chunk::<16>() {
-        return text.as_chunks::<16>().0.iter().chain([last]).all(is_plain_block);
-    }
-    match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
-        (Some(first), Some(last)) => is_plain_block(first) & is_plain_block(last),
-        _ => text.iter().all(|byte| is_plain_byte(*byte)),
-    }
-}
-
-/// Without an early end: a few instructions for all of it.
-#[inline(always)]
-fn is_plain_block<const N: usize>(block: &[u8; N]) -> bool {
-    block.iter().fold(true, |plain, byte| plain & is_plain_byte(*byte))
-}
-
-#[inline(always)]
-fn is_plain_byte(byte: u8) -> bool {
-    (byte >= b' ') & (byte != b'"') & (byte != b'\\')
+    let backslash = word ^ each(b'\\');
+    let control = word.wrapping_sub(each(b' ')) & !word;
+    (control | backslash.wrapping_sub(each(1)) & !backslash) & each(0x80)
 }
 
 fn number(value: u64, line: &mut Vec<u8>) {
@@ -197,6 +216,14 @@ mod tests {
         })
     }
 
+    fn without_findings(text: &str) -> Value {
+        let mut record = full(text);
+        for name in ["findings", "answer_findings"] {
+            record.as_object_mut().unwrap().remove(name);
+        }
+        record
+    }
+
     fn is_what_serde_writes(record: &Value) {
         let record: Record<'static> = serde_json::from_value(record.clone()).unwrap();
         let mut line = Vec::new();
@@ -206,10 +233,11 @@ mod tests {
 
     #[test]
     fn a_line_is_what_serde_would_write() {
-        for text in
-            ["", "a.example", "\"", "\\", "\u{0}\u{1f}\u{7f}\u{80}", "ü\u{2028}\u{1f980}", "a\nb\tc\rd\u{8}\u{c}"]
-        {
+        let texts =
+            ["", "a.example", "\"", "\\", "\u{0}\u{1f}\u{7f}\u{80}", "ü\u{2028}\u{1f980}", "a\nb\tc\rd\u{8}\u{c}"];
+        for text in texts {
             is_what_serde_writes(&full(text));
+            is_what_serde_writes(&without_findings(text));
         }
         for milliseconds in [
             0.0,
@@ -229,27 +257,30 @@ mod tests {
             -1.0,
             1.0 / 3.0,
         ] {
-            let mut record = full("x");
+            let mut record = without_findings("x");
             record["total_ms"] = milliseconds.into();
             is_what_serde_writes(&record);
         }
-        // Each place in a word, and behind the last word.
+        // Each place in a block, and behind the last one.
         for length in 0..36 {
             for at in 0..length {
                 for byte in ["\u{1f}", " ", "!", "\"", "#", "[", "\\", "]", "\u{7f}", "\u{80}"] {
                     let mut text = "a".repeat(length);
                     text.replace_range(at..=at, byte);
-                    is_what_serde_writes(&full(&text));
+                    is_what_serde_writes(&without_findings(&text));
                 }
             }
         }
-        // Each member that may be absent, absent.
-        let Value::Object(members) = full("x") else { unreachable!("an object") };
+        // Each member that may be absent, absent; and none of these is left to serde.
+        let Value::Object(members) = without_findings("x") else { unreachable!("an object") };
         for name in members.keys() {
             let mut less = members.clone();
             less.remove(name);
             if serde_json::from_value::<Record<'static>>(Value::Object(less.clone())).is_ok() {
-                is_what_serde_writes(&Value::Object(less));
+                let less = Value::Object(less);
+                is_what_serde_writes(&less);
+                let Record::Exchange(record) = serde_json::from_value(less).unwrap() else { unreachable!() };
+                assert!(exchange(&record, &mut Vec::new()), "without {name}");
             }
         }
         is_what_serde_writes(&json!({

@@ -11,7 +11,7 @@ use std::{
 use shared::record::{Outcome, Record, SCHEMA_VERSION, TunnelRecord};
 use time::OffsetDateTime;
 
-use super::{Id, Room, milliseconds, timestamp};
+use super::{Id, Room, Timestamp, milliseconds};
 
 /// The record of one tunnel while it lives.
 pub struct TunnelRecording {
@@ -57,10 +57,11 @@ impl TunnelRecording {
 impl Drop for TunnelRecording {
     fn drop(&mut self) {
         let Some(room) = self.room.take() else { return };
+        let time = Timestamp::of(self.time);
         let record = Record::Tunnel(TunnelRecord {
             schema: SCHEMA_VERSION,
-            id: self.id.to_string().into(),
-            time: timestamp(self.time).into(),
+            id: self.id.as_str().into(),
+            time: time.as_str().into(),
             authority: std::mem::take(&mut self.authority).into(),
             outcome: self.outcome,
             error: self.error.map(Into::into),

@@ -65,7 +65,6 @@ impl LimitArgs {
             patience: Patience { head: self.head_timeout, idle: self.idle_timeout },
             content_silence: self.content_timeout,
             scan_buffer: self.scan_buffer,
-            response: self.response_timeout,
         }
     }
 

@@ -71,14 +71,19 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// As it is shown; the commonest is not put together.
+    /// As it is shown; the commonest are not put together, for every record shows one.
     pub fn text(self) -> Cow<'static, str> {
-        match self {
-            Self::Any => Cow::Borrowed("any"),
-            Self::Match(_) | Self::PathAllowlist(_) => Cow::Owned(self.to_string()),
-        }
+        let known = match self {
+            Self::Any => Some("any"),
+            Self::Match(index) => FIRST_MATCHES.get(index).copied(),
+            Self::PathAllowlist(index) => FIRST_PREFIXES.get(index).copied(),
+        };
+        known.map_or_else(|| Cow::Owned(self.to_string()), Cow::Borrowed)
     }
 }
+
+const FIRST_MATCHES: [&str; 4] = ["matches[0]", "matches[1]", "matches[2]", "matches[3]"];
+const FIRST_PREFIXES: [&str; 4] = ["path_allowlist[0]", "path_allowlist[1]", "path_allowlist[2]", "path_allowlist[3]"];
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
