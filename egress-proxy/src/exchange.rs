@@ -146,11 +146,14 @@ async fn exchange(
 
     // Scan and inspect. Nothing has been resolved or dialled, and no credential of ours is in the head.
     scan_head(&permit, &head, recording)?;
-    let received = Received::new(body, revocation.of_content(), recording.clone(), &permit);
-    let stop = received.stop();
-    let (content, way_back) = match received.is_end_stream() && permit.inspect() == InspectMode::Off {
-        true => (Content::empty(), None),
-        false => Box::pin(judge_content(proxy, &permit, &head, received, recording)).await?,
+    let (content, way_back, stop) = match body.is_end_stream() && permit.inspect() == InspectMode::Off {
+        true => (Content::empty(), None, None),
+        false => {
+            let received = Received::new(body, revocation.of_content(), recording.clone(), &permit);
+            let stop = received.stop();
+            let (content, way_back) = Box::pin(judge_content(proxy, &permit, &head, received, recording)).await?;
+            (content, way_back, Some(stop))
+        }
     };
 
     // Inject. The table may have changed while content was collected or the inspector thought.
@@ -190,7 +193,7 @@ async fn exchange(
     let forwarding = pin!(proxy.next_hops.forward(&permit, request, again, offer, origin.tunnel()));
     let answer = revocation.answer(forwarding, || recording.request_bytes()).await?;
     let answer = answer.unwrap_or(Err(ForwardError::Silent));
-    let answer = answer.map_err(|error| stop.take().unwrap_or(ExchangeError::Forward(error)))?;
+    let answer = answer.map_err(|error| stop.and_then(|stop| stop.take()).unwrap_or(ExchangeError::Forward(error)))?;
     if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ExchangeError::Forward(ForwardError::Upgrade));
     }

@@ -8,6 +8,7 @@
 mod connect;
 mod exceptions;
 mod http1;
+mod http2;
 mod origin_content;
 mod pool;
 mod upstream;
@@ -15,7 +16,7 @@ mod upstream;
 use std::{pin::pin, sync::Arc, time::Instant};
 
 use http::{HeaderValue, Method, Request, Response, Uri, Version, header, uri};
-use hyper::body::Body;
+use hyper::{body::Body, client::conn::TrySendError};
 use shared::{
     authority::{Authority, Host},
     routes::Scheme,
@@ -24,10 +25,12 @@ use thiserror::Error;
 
 use self::{
     connect::Connector,
+    origin_content::Incoming,
     pool::{Key, Pools, Sender},
 };
 pub use self::{
     exceptions::{Exception, Exceptions},
+    http2::Stream,
     origin_content::OriginContent,
     pool::REAP,
     upstream::{Inside, Upstream, UpstreamAddress, UpstreamError, credential as upstream_credential},
@@ -119,29 +122,31 @@ impl NextHops {
             let sent = match &mut connection.sender {
                 Sender::Http1(sender) => {
                     let answer = pin!(sender.send(request));
-                    sender.answer(answer).await
+                    sender.answer(answer).await.map(|answer| answer.map(Incoming::Http1)).map_err(Lost::from)
                 }
-                Sender::Http2(sender) => sender.try_send_request(request).await,
+                Sender::Http2(sender) => {
+                    sender.send(request).await.map(|answer| answer.map(Incoming::Http2)).map_err(Lost::from)
+                }
             };
-            let mut error = match sent {
+            let lost_one = match sent {
                 Ok(response) => {
                     let (peer, protocol) = (connection.peer.clone(), connection.sender.protocol());
                     let lease = self.pools.lease(key, connection);
                     let response = response.map(|incoming| OriginContent::new(incoming, lease));
                     return Ok(Answer { response, peer, protocol, connect_ms });
                 }
-                Err(error) => error,
+                Err(lost_one) => lost_one,
             };
-            let next = match (error.take_message(), replay) {
+            let next = match (lost_one.unsent, replay) {
                 (Some(unsent), _) if attempt < LAST => Some(unsent),
-                (None, Some(content)) if !error.error().is_user() => {
+                (None, Some(content)) if lost_one.is_of_connection => {
                     replays -= 1;
                     lost = true;
                     again(content)
                 }
                 _ => None,
             };
-            request = next.ok_or_else(|| ForwardError::Exchange(error.into_error()))?;
+            request = next.ok_or(lost_one.error)?;
         }
         unreachable!("every path of the last attempt returns")
     }
@@ -149,6 +154,29 @@ impl NextHops {
     /// Drops pooled connections that have been idle for long; to be called every [`REAP`], for nothing else does.
     pub fn reap(&self) {
         self.pools.reap();
+    }
+}
+
+/// A request without an answer.
+struct Lost {
+    error: ForwardError,
+    /// It was lost with its connection or stream; nobody here is to blame.
+    is_of_connection: bool,
+    /// Nothing was sent of it.
+    unsent: Option<Request<Content>>,
+}
+
+impl From<TrySendError<Request<Content>>> for Lost {
+    fn from(mut error: TrySendError<Request<Content>>) -> Self {
+        let (unsent, is_of_connection) = (error.take_message(), !error.error().is_user());
+        Self { error: ForwardError::Exchange(error.into_error()), is_of_connection, unsent }
+    }
+}
+
+impl From<http2::Lost> for Lost {
+    fn from(http2::Lost { error, unsent }: http2::Lost) -> Self {
+        let is_of_connection = error.is_io() || error.is_go_away() || error.is_reset();
+        Self { error: ForwardError::Stream(error), is_of_connection, unsent }
     }
 }
 
@@ -225,6 +253,8 @@ pub enum ForwardError {
     Certificate { source: std::io::Error },
     #[error("the exchange with the origin failed")]
     Exchange(#[source] hyper::Error),
+    #[error("the exchange with the origin failed")]
+    Stream(#[source] h2::Error),
     #[error("the origin did not answer in time")]
     Silent,
     #[error("the origin does not speak HTTP")]

@@ -226,9 +226,10 @@ impl Answer {
             ForwardError::Tls { .. } => (S::BAD_GATEWAY, "tls_protocol_error"),
             ForwardError::TlsTimeout(_) => (S::GATEWAY_TIMEOUT, "connection_timeout"),
             ForwardError::Name(_) => (S::BAD_REQUEST, "bad_target"),
-            ForwardError::Handshake(_) | ForwardError::Exchange(_) | ForwardError::Upgrade => {
-                (S::BAD_GATEWAY, "connection_terminated")
-            }
+            ForwardError::Handshake(_)
+            | ForwardError::Exchange(_)
+            | ForwardError::Stream(_)
+            | ForwardError::Upgrade => (S::BAD_GATEWAY, "connection_terminated"),
             ForwardError::WebSocket(_) => (S::BAD_GATEWAY, "http_upgrade_failed"),
         };
         let outcome = if status == S::FORBIDDEN { Outcome::Denied } else { Outcome::Failed };

@@ -1,6 +1,6 @@
 //! The request target in its forms (RFC 9112 §3.2): what a client of a forward proxy asked for.
 
-use http::{HeaderMap, HeaderValue, Method, Uri, header, uri::PathAndQuery};
+use http::{HeaderMap, Method, Uri, header, uri::PathAndQuery};
 use shared::{
     authority::{Authority, AuthorityError, Host},
     routes::Scheme,
@@ -70,9 +70,15 @@ pub fn named_authority(uri: &Uri, fields: &HeaderMap, default_port: u16) -> Resu
 pub fn names_plainly(uri: &Uri, fields: &HeaderMap, authority: &Authority, default_port: u16) -> bool {
     let mut hosts = fields.get_all(header::HOST).iter();
     let (host, another) = (hosts.next(), hosts.next());
-    let in_target = uri.authority().map(|text| text.as_str().as_bytes());
-    let mut named = in_target.into_iter().chain(host.map(HeaderValue::as_bytes)).peekable();
-    another.is_none() && named.peek().is_some() && named.all(|text| is_plain(text, authority, default_port))
+    let is_plain = |text: &[u8]| is_plain(text, authority, default_port);
+    match (uri.authority(), host) {
+        (None, None) => false,
+        (named, host) => {
+            another.is_none()
+                && named.is_none_or(|named| is_plain(named.as_str().as_bytes()))
+                && host.is_none_or(|host| is_plain(host.as_bytes()))
+        }
+    }
 }
 
 fn is_plain(text: &[u8], authority: &Authority, default_port: u16) -> bool {
@@ -80,8 +86,9 @@ fn is_plain(text: &[u8], authority: &Authority, default_port: u16) -> bool {
     match text.strip_prefix(name.as_bytes()) {
         Some([]) => authority.port == default_port,
         Some([b':', port @ ..]) => {
-            let digits = matches!(port, [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit));
-            digits && std::str::from_utf8(port).is_ok_and(|port| port.parse() == Ok(authority.port))
+            let digits = matches!(port, [b'1'..=b'9', ..]) && port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
+            digits
+                && port.iter().fold(0, |port, digit| port * 10 + u32::from(digit - b'0')) == u32::from(authority.port)
         }
         _ => false,
     }
@@ -130,6 +137,8 @@ pub enum TargetError {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]

@@ -20,7 +20,7 @@ use crate::{
     content::Content,
     error::ExchangeError,
     exchange::{answer_fields, relay},
-    forward::{Answer, ForwardError, Offer},
+    forward::{self, Answer, ForwardError, Offer},
     live::{Revocation, Revoked},
     mask::Mask,
     policy::RequestPermit,
@@ -101,23 +101,27 @@ impl Upgrade {
         let request = Request::from_parts(head.clone(), Content::empty());
         let asking = pin!(proxy.next_hops.forward(permit, request, again, Offer::Http1, None));
         let answer = revocation.answer(asking, || recording.request_bytes()).await?;
-        let mut answer = answer.unwrap_or(Err(ForwardError::Silent))?;
+        let answer = answer.unwrap_or(Err(ForwardError::Silent))?;
         let switched = answer.response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        let origin = answer.response.extensions_mut().remove::<OnUpgrade>();
-        let Some(origin) = origin.filter(|_| switched || answer.response.version() == Version::HTTP_2) else {
+        let opened = answer.response.version() == Version::HTTP_2 && answer.response.status() == StatusCode::OK;
+        if !switched && !opened {
             // To a client of h2 every success means that the WebSocket is open.
             if switched || answer.response.status().is_success() && matches!(self.yes, Yes::Stream) {
                 return Err(ExchangeError::Forward(ForwardError::WebSocket("it did not agree")));
             }
             return relay(answer, mask, AnswerScan::of(permit, recording), revocation, recording);
-        };
+        }
         let wrong = |what| ExchangeError::Forward(ForwardError::WebSocket(what));
         if switched && !handshake.is_answered_by(answer.response.headers()) {
             return Err(wrong("`Sec-WebSocket-Accept` does not answer the key"));
         }
         let agreement = self.offers.answered(answer.response.headers()).map_err(wrong)?;
         let Answer { response, peer, protocol, .. } = answer;
-        let (mut answered, _) = response.into_parts();
+        let (mut answered, content) = response.into_parts();
+        let origin = match answered.extensions.remove::<OnUpgrade>() {
+            Some(connection) => Origin::Connection(connection),
+            None => Origin::Stream(content.into_stream().ok_or_else(|| wrong("it did not agree"))?),
+        };
         answer_fields(&mut answered.headers, mask.as_ref(), recording);
         answered.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
         answered.extensions.clear();
@@ -148,6 +152,25 @@ impl Upgrade {
     }
 }
 
+/// Where the origin speaks WebSocket.
+enum Origin {
+    Connection(OnUpgrade),
+    Stream(forward::Stream),
+}
+
+trait BothWays: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> BothWays for T {}
+
+impl Origin {
+    async fn opened(self) -> hyper::Result<Box<dyn BothWays>> {
+        Ok(match self {
+            Self::Connection(connection) => Box::new(TokioIo::new(connection.await?)),
+            Self::Stream(stream) => Box::new(stream),
+        })
+    }
+}
+
 /// One WebSocket under way.
 struct Socket {
     outgoing: Outgoing,
@@ -159,9 +182,9 @@ struct Socket {
 }
 
 impl Socket {
-    async fn relay(mut self, client: OnUpgrade, origin: OnUpgrade) {
-        let (client, origin) = match tokio::try_join!(client, origin) {
-            Ok((client, origin)) => (TokioIo::new(client), TokioIo::new(origin)),
+    async fn relay(mut self, client: OnUpgrade, origin: Origin) {
+        let (client, origin) = match tokio::try_join!(client, origin.opened()) {
+            Ok((client, origin)) => (TokioIo::new(client), origin),
             Err(error) => return self.end(Outcome::Failed, "connection_terminated", error.to_string()),
         };
         let (client_read, mut client_write) = split(client);

@@ -36,7 +36,7 @@ const STRIDE: usize = 8;
 pub struct Hit {
     /// Where its pattern begins.
     pub at: usize,
-    /// Which one, as [`Patterns::keyword`] and [`Patterns::steps`] know it; [`Hit::ESCAPE`] for an escape.
+    /// Which one, as [`Patterns::found`] knows it; [`Hit::ESCAPE`] for an escape.
     pub pattern: u32,
 }
 
@@ -216,21 +216,12 @@ impl Patterns {
         matches!(self.entered, Entered::Sparse(..))
     }
 
-    /// Whose keyword was found.
-    pub fn keyword(&self, hit: Hit) -> usize {
-        let part = self.part(hit);
-        (part.packed.record(hit.pattern - part.first.0).keyword() + part.first.1) as usize
-    }
-
-    /// What must be undone to see it.
-    pub fn steps(&self, hit: Hit) -> Steps {
-        let part = self.part(hit);
-        part.packed.record(hit.pattern - part.first.0).steps()
-    }
-
-    fn part(&self, hit: Hit) -> &Part {
-        let place = self.parts.partition_point(|part| part.first.0 <= hit.pattern);
-        &self.parts[place - 1]
+    /// Whose keyword was found, and what must be undone to see it.
+    pub fn found(&self, hit: Hit) -> (usize, Steps) {
+        // The first begins at 0, and there are few.
+        let part = self.parts.iter().rfind(|part| part.first.0 <= hit.pattern).unwrap_or(&self.parts[0]);
+        let record = part.packed.record(hit.pattern - part.first.0);
+        ((record.keyword() + part.first.1) as usize, record.steps())
     }
 
     /// Reports every pattern whose deciding four bytes begin within `from..to`.

@@ -7,8 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::{DnsName, ServerName};
 use shared::{
     authority::{Authority, Host},
@@ -23,7 +22,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
     ForwardError, Offer,
-    http1::{Http1, MAX_HEAD},
+    http1::Http1,
+    http2::Http2,
     pool::{Connection, Key, Pools, Sender},
     upstream::{TUNNEL_AGE, Upstream},
 };
@@ -31,9 +31,6 @@ use crate::{dial::Dialer, policy::RequestPermit, record::Id, socket::Socket, tls
 
 /// How long an origin may take over its TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Flow-control windows toward origins, in bytes: what one answer, and all on a connection, may have under way.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// Opens connections.
 pub struct Connector {
@@ -99,7 +96,7 @@ impl Connector {
                 // The origin speaks h2 alone (RFC 7301 §3.2).
                 Err(ForwardError::Tls { source }) if is_no_protocol(&source) => {
                     let (stream, peer) = self.secured(permit, Offer::Http2).await?;
-                    Ok(self.connection(permit, negotiated(stream).await?, peer))
+                    self.negotiated(permit, stream, peer).await
                 }
                 Err(error) => Err(error),
                 Ok((stream, peer)) => Ok(self.connection(permit, http1(stream).await?, peer)),
@@ -111,7 +108,7 @@ impl Connector {
             return Ok(connection);
         }
         let (stream, peer) = self.secured(permit, Offer::Http2).await?;
-        let connection = self.connection(permit, negotiated(stream).await?, peer);
+        let connection = self.negotiated(permit, stream, peer).await?;
         pools.share(key, tunnel, &connection);
         Ok(connection)
     }
@@ -120,6 +117,17 @@ impl Connector {
         let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let row = opening.entry(flight.clone()).or_default().clone();
         Opening { connector: self, flight, row }
+    }
+
+    async fn negotiated(
+        &self,
+        permit: &RequestPermit,
+        stream: TlsStream<Socket>,
+        peer: Arc<str>,
+    ) -> Result<Connection, ForwardError> {
+        let users = Arc::default();
+        let sender = negotiated(stream, &users).await?;
+        Ok(Connection { users, ..self.connection(permit, sender, peer) })
     }
 
     fn connection(&self, permit: &RequestPermit, sender: Sender, peer: Arc<str>) -> Connection {
@@ -157,21 +165,11 @@ impl Connector {
     }
 }
 
-async fn negotiated(stream: TlsStream<Socket>) -> Result<Sender, ForwardError> {
+async fn negotiated(stream: TlsStream<Socket>, users: &Arc<()>) -> Result<Sender, ForwardError> {
     if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
         return http1(stream).await;
     }
-    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(MAX_HEAD as u32)
-        .keep_alive_interval(Duration::from_secs(20))
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(ForwardError::Handshake)?;
-    tokio::spawn(connection);
-    Ok(Sender::Http2(sender))
+    Http2::new(stream, Arc::downgrade(users)).await.map(Sender::Http2).map_err(ForwardError::Stream)
 }
 
 async fn http1(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Sender, ForwardError> {

@@ -8,14 +8,19 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
-use super::pool::Lease;
+use super::{ForwardError, http2, pool::Lease};
 
 /// What an origin answers with, as it comes in.
 pub struct OriginContent {
     incoming: Incoming,
     lease: Option<Lease>,
+}
+
+/// By the version that the origin speaks.
+pub enum Incoming {
+    Http1(hyper::body::Incoming),
+    Http2(http2::Incoming),
 }
 
 impl OriginContent {
@@ -27,7 +32,7 @@ impl OriginContent {
 
     /// The HTTP library does not ask again once it has all that was announced, so each frame may be the last.
     fn give_back_at_end(&mut self) {
-        if self.incoming.is_end_stream() {
+        if self.is_end_stream() {
             self.give_back();
         }
     }
@@ -38,20 +43,32 @@ impl OriginContent {
         }
     }
 
-    /// The connection reads on only once its content was asked for, so it is asked twice.
-    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let asked = Pin::new(&mut self.incoming).poll_frame(cx);
+    /// An HTTP/1.1 connection reads on only once its content was asked for, so it is asked twice.
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ForwardError>>> {
+        let incoming = match &mut self.incoming {
+            Incoming::Http1(incoming) => incoming,
+            Incoming::Http2(incoming) => return Pin::new(incoming).poll_frame(cx).map_err(ForwardError::Stream),
+        };
+        let asked = Pin::new(&mut *incoming).poll_frame(cx).map_err(ForwardError::Exchange);
         let (Poll::Pending, Some(lease)) = (&asked, &mut self.lease) else { return asked };
         lease.drive(cx);
-        Pin::new(&mut self.incoming).poll_frame(cx)
+        Pin::new(incoming).poll_frame(cx).map_err(ForwardError::Exchange)
+    }
+
+    /// Both ways of a stream that CONNECT opened, where this is one.
+    pub fn into_stream(self) -> Option<http2::Stream> {
+        match self.incoming {
+            Incoming::Http1(_) => None,
+            Incoming::Http2(incoming) => incoming.into_stream(),
+        }
     }
 }
 
 impl Body for OriginContent {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = ForwardError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ForwardError>>> {
         let frame = ready!(self.poll_incoming(cx));
         match &frame {
             None => self.give_back(),
@@ -63,10 +80,16 @@ impl Body for OriginContent {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        match &self.incoming {
+            Incoming::Http1(incoming) => incoming.is_end_stream(),
+            Incoming::Http2(incoming) => incoming.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.incoming {
+            Incoming::Http1(incoming) => incoming.size_hint(),
+            Incoming::Http2(incoming) => incoming.size_hint(),
+        }
     }
 }

@@ -10,11 +10,10 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use hyper::client::conn::http2;
 use shared::{authority::Authority, routes::Scheme};
 
-use super::{Offer, http1::Http1};
-use crate::{content::Content, record::Id};
+use super::{Offer, http1::Http1, http2::Http2};
+use crate::record::Id;
 
 /// The time between two reaps.
 pub const REAP: Duration = Duration::from_secs(5);
@@ -35,7 +34,7 @@ pub struct Key {
 /// A way to send on one connection.
 pub enum Sender {
     Http1(Http1),
-    Http2(http2::SendRequest<Content>),
+    Http2(Http2),
 }
 
 impl Sender {

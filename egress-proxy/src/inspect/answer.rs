@@ -25,14 +25,8 @@ use super::{
     waiting::Expected,
 };
 use crate::{
-    budget::UNIT,
-    content::Collected,
-    error::ExchangeError,
-    forward::{ForwardError, OriginContent},
-    mask::Mask,
-    record::Recording,
-    relay::AnswerBody,
-    scan::coding::Codings,
+    budget::UNIT, content::Collected, error::ExchangeError, forward::OriginContent, mask::Mask, record::Recording,
+    relay::AnswerBody, scan::coding::Codings,
 };
 
 /// What is judged of an answer, and what has to be done with it on the way.
@@ -84,7 +78,7 @@ impl Inspection {
         let mut content = Collected::default();
         let mut length = 0;
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| ExchangeError::Forward(ForwardError::Exchange(error)))?;
+            let frame = frame.map_err(ExchangeError::Forward)?;
             match frame.into_data() {
                 Ok(chunk) => {
                     length += chunk.len();

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     error::{BodyError, ExchangeError},
-    forward::{ForwardError, OriginContent},
+    forward::OriginContent,
     mask::Mask,
     record::Recording,
     respond,
@@ -137,7 +137,7 @@ impl Relaying {
                             self.end(recording).await?;
                             deadline = Instant::now() + EVENT_PATIENCE;
                         }
-                        Some(Err(error)) => return Err(ForwardError::Exchange(error).into()),
+                        Some(Err(error)) => return Err(error.into()),
                         Some(Ok(frame)) => match frame.into_data() {
                             Ok(chunk) => self.take(chunk, recording).await?,
                             Err(frame) => trailers = frame.into_trailers().ok(),

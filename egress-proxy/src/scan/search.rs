@@ -119,10 +119,10 @@ impl Scanner {
 
     /// Whether the rules need to be asked at a hit: a quick answer for most.
     pub(super) fn is_worth_a_look(&self, text: &[u8], hit: Hit, except: &Exemptions) -> bool {
-        let look = Look { scanner: self, keyword: self.patterns.keyword(hit), except };
+        let (keyword, steps) = self.patterns.found(hit);
         let start = hit.at.saturating_sub(BEFORE);
-        let end = text.len().min(hit.at + GLIMPSE.max(2 * self.anchors[look.keyword].longest));
-        look.glance(&text[start..end], hit.at - start, self.patterns.steps(hit))
+        let end = text.len().min(hit.at + GLIMPSE.max(2 * self.anchors[keyword].longest));
+        Look { scanner: self, keyword, except }.glance(&text[start..end], hit.at - start, steps)
     }
 
     /// Asks the rules at a hit in a text that is wholly there as far as they may read.
@@ -131,7 +131,7 @@ impl Scanner {
     }
 
     fn examine_with(&self, text: &[u8], hit: Hit, except: &Exemptions, trail: Trail) -> Option<Match> {
-        let (keyword, steps) = (self.patterns.keyword(hit), self.patterns.steps(hit));
+        let (keyword, steps) = self.patterns.found(hit);
         let reach = self.anchors[keyword].reach;
         let start = hit.at.saturating_sub(BEFORE);
         let end = text.len().min(hit.at + reach);
@@ -158,7 +158,7 @@ impl Look<'_> {
         let Some((step, rest)) = steps.split_first() else { return self.may_begin(text, at) };
         // An escape within the encoded text is for the closer look.
         let near = &text[at..text.len().min(at + 4 * GLANCE)];
-        if Escape::ALL.into_iter().any(|escape| memchr::memchr(escape.mark(), near).is_some()) {
+        if holds_escape(near) {
             return true;
         }
         let room = if rest.depth() == 0 { GLANCE } else { 2 * GLANCE };
@@ -170,14 +170,15 @@ impl Look<'_> {
         let anchor = &self.scanner.anchors[self.keyword];
         let keyword = &anchor.keyword;
         let before = &text[at.saturating_sub(6 * anchor.core)..at];
-        if Escape::ALL.into_iter().any(|escape| memchr::memchr(escape.mark(), before).is_some()) {
+        if holds_escape(before) {
             return true;
         }
         let Some(start) = at.checked_sub(anchor.core) else { return false };
-        let before = &text[start..at];
+        // A byte or two as a rule: a call to compare them would cost more.
+        let mut pairs = text[start..at].iter().zip(&keyword.text[..anchor.core]);
         let same = match keyword.case {
-            Case::Counts => *before == keyword.text[..anchor.core],
-            Case::Ignored => before.eq_ignore_ascii_case(&keyword.text[..anchor.core]),
+            Case::Counts => pairs.all(|(there, byte)| there == byte),
+            Case::Ignored => pairs.all(|(there, byte)| there.eq_ignore_ascii_case(byte)),
         };
         same && self.asked(anchor).any(|(_, rule)| rule.may_begin(text, start) && !rule.lacks_sign(text, start))
     }
@@ -229,6 +230,12 @@ impl Look<'_> {
     }
 }
 
+/// Whether an escape may begin in a short text.
+#[inline(always)]
+fn holds_escape(text: &[u8]) -> bool {
+    text.iter().fold(false, |any, byte| any | Escape::ALL.iter().any(|escape| escape.mark() == *byte))
+}
+
 fn stands_at(text: &[u8], start: usize, keyword: &Keyword) -> bool {
     text.get(start..start + keyword.text.len()).is_some_and(|there| match keyword.case {
         Case::Counts => *there == *keyword.text,
@@ -246,6 +253,6 @@ impl Scanner {
 
     /// How many bytes from its begin on a hit may need.
     pub(super) fn reach(&self, hit: Hit) -> usize {
-        self.anchors[self.patterns.keyword(hit)].reach
+        self.anchors[self.patterns.found(hit).0].reach
     }
 }

@@ -173,7 +173,7 @@ fn further_patterns_are_found_beside_the_first() {
     let text = [&b"x".repeat(ROW - 7)[..], b"AKIA q7Zt-93kfLw0_xPa5RbV"].concat();
     let keywords = |patterns: &Patterns| {
         let mut all: Vec<usize> =
-            hits(patterns, &text, 0, text.len()).iter().map(|hit| patterns.keyword(*hit)).collect();
+            hits(patterns, &text, 0, text.len()).iter().map(|hit| patterns.found(*hit).0).collect();
         all.dedup();
         all
     };

@@ -1,0 +1,292 @@
+//! One h2 connection to an origin. Exchanges send on it and wait for their answers themselves: an answer costs no task of
+//! its own and no way through a channel. Only content that is still coming in has a task, and the connection.
+
+mod stream;
+
+use std::{
+    future::{pending, poll_fn},
+    pin::{Pin, pin},
+    sync::Weak,
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::{
+    Ping, PingPong, Reason, RecvStream, SendStream,
+    client::{Builder, SendRequest},
+};
+use http::{HeaderValue, Method, Request, Response, header, request::Parts};
+use http_body::{Body, Frame, SizeHint};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
+
+pub use self::stream::Stream;
+use super::http1::MAX_HEAD;
+use crate::content::Content;
+
+/// Flow-control windows toward origins, in bytes: what one answer, and all on a connection, may have under way.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// What of requests may wait for an origin's windows, in bytes.
+const SEND_BUFFER: usize = 1 << 20;
+/// While exchanges are on a connection it is asked this often whether it lives, and as long its answer is waited for.
+const PING: Duration = Duration::from_secs(20);
+
+/// A way to send on a connection; each exchange has its own.
+#[derive(Clone)]
+pub struct Http2(SendRequest<Bytes>);
+
+/// Why there is no answer.
+pub struct Lost {
+    pub error: h2::Error,
+    /// Nothing was sent of it.
+    pub unsent: Option<Request<Content>>,
+}
+
+impl Http2 {
+    /// `users` has an owner for the pool, and one for each exchange on the connection.
+    ///
+    /// # Errors
+    /// The connection was lost.
+    pub async fn new(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        users: Weak<()>,
+    ) -> Result<Self, h2::Error> {
+        let (sender, mut connection) = Builder::new()
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(MAX_HEAD as u32)
+            .max_send_buffer_size(SEND_BUFFER)
+            .enable_push(false)
+            .handshake(stream)
+            .await?;
+        let pings = connection.ping_pong();
+        tokio::spawn(async move {
+            // How it ends is told to whoever waits for an answer or for content.
+            tokio::select! {
+                _end = last_of_all(connection) => {}
+                () = silence(pings, users) => {}
+            }
+        });
+        Ok(Self(sender))
+    }
+
+    /// Whether a request can be sent now.
+    pub fn is_ready(&mut self) -> bool {
+        matches!(self.0.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(())))
+    }
+
+    /// Whether none can be sent any more.
+    pub fn is_closed(&mut self) -> bool {
+        matches!(self.0.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
+    }
+
+    /// Sends a request and waits for its answer. Content goes out meanwhile and, where the answer is over first, until it
+    /// ends; it stops with an answer that is dropped before.
+    ///
+    /// # Errors
+    /// The connection was lost, or the origin refused the stream.
+    pub async fn send(&mut self, request: Request<Content>) -> Result<Response<Incoming>, Lost> {
+        if let Err(error) = poll_fn(|cx| self.0.poll_ready(cx)).await {
+            return Err(Lost { error, unsent: Some(request) });
+        }
+        let (mut head, content) = request.into_parts();
+        announce(&mut head, &content);
+        let is_connect = head.method == Method::CONNECT;
+        if let Some(protocol) = head.extensions.remove::<hyper::ext::Protocol>() {
+            head.extensions.insert(h2::ext::Protocol::from(protocol.as_str()));
+        }
+        let ends = !is_connect && content.is_end_stream();
+        let lost = |error| Lost { error, unsent: None };
+        let (answer, mut sending) = self.0.send_request(Request::from_parts(head, ()), ends).map_err(lost)?;
+        let (mut upload, mut kept) = (None, None);
+        match content {
+            _ if is_connect => kept = Some(sending),
+            _ if ends => {}
+            Content::Collected(mut collected) => {
+                while let Some(frame) = collected.next_frame() {
+                    put(&mut sending, frame, collected.is_sent()).map_err(lost)?;
+                }
+            }
+            content => upload = Some(Upload::begin(content, sending)),
+        }
+        let answer = answer.await.map_err(lost)?;
+        Ok(Incoming::of(answer, upload, kept))
+    }
+}
+
+/// Lets every task that is ready go first, so that what they send leaves in one piece: a connection that is woken by one of
+/// them would run next, and make a record and a write of each request.
+async fn last_of_all<T>(connection: impl Future<Output = T>) -> T {
+    let mut connection = pin!(connection);
+    let mut others_first = true;
+    poll_fn(|cx| {
+        others_first = !others_first;
+        if !others_first {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// Says how long content is, where that is known and means something (RFC 9110 §8.6).
+fn announce(head: &mut Parts, content: &Content) {
+    let Some(length) = content.size_hint().exact() else { return };
+    if length > 0 || !matches!(head.method, Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT) {
+        head.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    }
+}
+
+/// Asks whether the connection lives, for as long as exchanges are on it; ends when it does not answer.
+async fn silence(pings: Option<PingPong>, users: Weak<()>) {
+    let Some(mut pings) = pings else { return pending().await };
+    loop {
+        sleep(PING).await;
+        // The pool's own is one.
+        if users.strong_count() > 1 {
+            match timeout(PING, pings.ping(Ping::opaque())).await {
+                Ok(Ok(_)) => {}
+                // It has ended.
+                Ok(Err(_)) => return pending().await,
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Content on its way to an origin; stops when dropped.
+struct Upload(Option<AbortHandle>);
+
+impl Upload {
+    fn begin(content: Content, sending: SendStream<Bytes>) -> Self {
+        Self(Some(tokio::spawn(upload(content, sending)).abort_handle()))
+    }
+
+    /// Lets it go on alone.
+    fn go_on(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+/// Sends content as fast as the origin takes it.
+async fn upload(mut content: Content, mut sending: SendStream<Bytes>) {
+    loop {
+        let next = poll_fn(|cx| match sending.poll_reset(cx) {
+            Poll::Ready(_) => Poll::Ready(Some(Err("the origin reset the stream".into()))),
+            Poll::Pending => Pin::new(&mut content).poll_frame(cx),
+        });
+        let (frame, is_last) = match next.await {
+            Some(Ok(frame)) => (frame, content.is_end_stream()),
+            // Why is told beside the body; whoever waits for the answer is woken by the reset.
+            Some(Err(_)) => return sending.send_reset(Reason::CANCEL),
+            None => (Frame::data(Bytes::new()), true),
+        };
+        // Room is asked for once there is something to send: what is set aside for one stream, no other can have.
+        if frame.data_ref().is_some_and(|data| !data.is_empty()) {
+            sending.reserve_capacity(1);
+            while sending.capacity() == 0 {
+                let Some(Ok(_)) = poll_fn(|cx| sending.poll_capacity(cx)).await else { return };
+            }
+        }
+        if put(&mut sending, frame, is_last).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+fn put(sending: &mut SendStream<Bytes>, frame: Frame<Bytes>, is_last: bool) -> Result<(), h2::Error> {
+    match frame.into_data() {
+        Ok(data) => sending.send_data(data, is_last),
+        Err(frame) => {
+            sending.reserve_capacity(0);
+            sending.send_trailers(frame.into_trailers().unwrap_or_default())
+        }
+    }
+}
+
+/// The content of an answer on a stream.
+pub struct Incoming {
+    receiving: RecvStream,
+    /// What is left of the length that was announced.
+    left: Option<u64>,
+    data_done: bool,
+    /// The request's content, where that is still going out.
+    upload: Option<Upload>,
+    /// Of a CONNECT: the way to the origin.
+    sending: Option<SendStream<Bytes>>,
+}
+
+impl Incoming {
+    fn of(answer: Response<RecvStream>, upload: Option<Upload>, sending: Option<SendStream<Bytes>>) -> Response<Self> {
+        let length = answer.headers().get(header::CONTENT_LENGTH);
+        let left = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        answer.map(|receiving| {
+            let left = left.or(receiving.is_end_stream().then_some(0));
+            let mut incoming = Self { receiving, left, data_done: false, upload, sending };
+            incoming.look_for_end();
+            incoming
+        })
+    }
+
+    /// Both ways of a stream that CONNECT opened.
+    pub fn into_stream(self) -> Option<Stream> {
+        Some(Stream::new(self.receiving, self.sending?))
+    }
+
+    /// Content that the origin answered without reading may go on.
+    fn look_for_end(&mut self) {
+        if self.receiving.is_end_stream()
+            && let Some(upload) = self.upload.take()
+        {
+            upload.go_on();
+        }
+    }
+}
+
+impl Body for Incoming {
+    type Data = Bytes;
+    type Error = h2::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if !self.data_done {
+            match ready!(self.receiving.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // It fails where the stream has ended, and then there is nothing to release.
+                    let _released = self.receiving.flow_control().release_capacity(data.len());
+                    self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+                    self.look_for_end();
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                // An origin that has said everything may say so to a client that is still sending (RFC 9113 §8.1).
+                Some(Err(error)) if error.reason() == Some(Reason::NO_ERROR) => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => self.data_done = true,
+            }
+        }
+        let trailers = ready!(self.receiving.poll_trailers(cx));
+        self.look_for_end();
+        Poll::Ready(trailers.transpose().map(|trailers| trailers.map(Frame::trailers)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.receiving.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
