@@ -15,11 +15,15 @@ use hickory_resolver::{
     config::{LookupIpStrategy, ResolveHosts},
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
 use shared::authority::{Authority, Host};
 use thiserror::Error;
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::policy::RequestPermit;
+
+/// How long a connection may be silent before its origin is asked whether it is there, and how long that may take.
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// Resolves and connects to origins.
 pub struct Dialer {
@@ -231,12 +235,23 @@ async fn connect_any(addresses: Vec<SocketAddr>) -> std::io::Result<TcpStream> {
         match if last { Ok(first.await) } else { timeout(ATTEMPT_DELAY, first).await } {
             Ok(Ok(stream)) => {
                 stream.set_nodelay(true)?;
+                keep_alive(&stream);
                 return Ok(stream);
             }
             Ok(Err(error)) => failure = error,
             Err(_) => {}
         }
     }
+}
+
+/// Lets the kernel ask an origin that is silent for long whether it is there, so that one that is gone holds nobody up.
+/// Servers of gRPC close connections on which a client asks that often by h2's PING.
+fn keep_alive(stream: &TcpStream) {
+    // Where one of these is not to be had, the exchange goes on without.
+    let _asks = set_socket_keepalive(stream, true)
+        .and_then(|()| set_tcp_keepidle(stream, SILENCE))
+        .and_then(|()| set_tcp_keepintvl(stream, SILENCE / 4))
+        .and_then(|()| set_tcp_keepcnt(stream, 4));
 }
 
 /// What the first attempt to end has come to; it is taken out.
@@ -272,6 +287,17 @@ mod tests {
 
     fn verdict(policy: &AddressPolicy, address: &str) -> bool {
         policy.check(SocketAddr::new(address.parse().unwrap(), 443)).is_ok()
+    }
+
+    #[tokio::test]
+    async fn the_kernel_asks_a_silent_origin_whether_it_is_there() {
+        use rustix::net::sockopt::{socket_keepalive, tcp_keepcnt, tcp_keepidle, tcp_keepintvl};
+
+        let origin = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = connect_any(vec![origin.local_addr().unwrap()]).await.unwrap();
+        assert!(stream.nodelay().unwrap() && socket_keepalive(&stream).unwrap());
+        assert_eq!(tcp_keepidle(&stream).unwrap(), SILENCE);
+        assert_eq!(tcp_keepintvl(&stream).unwrap() * tcp_keepcnt(&stream).unwrap(), SILENCE);
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl Connector {
                 // The origin speaks h2 alone (RFC 7301 §3.2).
                 Err(ForwardError::Tls { source }) if is_no_protocol(&source) => {
                     let (stream, peer) = self.secured(permit, Offer::Http2).await?;
-                    self.negotiated(permit, stream, peer).await
+                    Ok(self.connection(permit, negotiated(stream).await?, peer))
                 }
                 Err(error) => Err(error),
                 Ok((stream, peer)) => Ok(self.connection(permit, http1(stream).await?, peer)),
@@ -108,7 +108,7 @@ impl Connector {
             return Ok(connection);
         }
         let (stream, peer) = self.secured(permit, Offer::Http2).await?;
-        let connection = self.negotiated(permit, stream, peer).await?;
+        let connection = self.connection(permit, negotiated(stream).await?, peer);
         pools.share(key, tunnel, &connection);
         Ok(connection)
     }
@@ -117,17 +117,6 @@ impl Connector {
         let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let row = opening.entry(flight.clone()).or_default().clone();
         Opening { connector: self, flight, row }
-    }
-
-    async fn negotiated(
-        &self,
-        permit: &RequestPermit,
-        stream: TlsStream<Socket>,
-        peer: Arc<str>,
-    ) -> Result<Connection, ForwardError> {
-        let users = Arc::default();
-        let sender = negotiated(stream, &users).await?;
-        Ok(Connection { users, ..self.connection(permit, sender, peer) })
     }
 
     fn connection(&self, permit: &RequestPermit, sender: Sender, peer: Arc<str>) -> Connection {
@@ -165,11 +154,11 @@ impl Connector {
     }
 }
 
-async fn negotiated(stream: TlsStream<Socket>, users: &Arc<()>) -> Result<Sender, ForwardError> {
+async fn negotiated(stream: TlsStream<Socket>) -> Result<Sender, ForwardError> {
     if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
         return http1(stream).await;
     }
-    Http2::new(stream, Arc::downgrade(users)).await.map(Sender::Http2).map_err(ForwardError::Stream)
+    Http2::new(stream).await.map(Sender::Http2).map_err(ForwardError::Stream)
 }
 
 async fn http1(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Sender, ForwardError> {

@@ -4,16 +4,14 @@
 mod stream;
 
 use std::{
-    future::{pending, poll_fn},
+    future::poll_fn,
     pin::{Pin, pin},
-    sync::Weak,
     task::{Context, Poll, Waker, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use h2::{
-    Ping, PingPong, Reason, RecvStream, SendStream,
+    Reason, RecvStream, SendStream,
     client::{Builder, SendRequest},
 };
 use http::{HeaderValue, Method, Request, Response, header, request::Parts};
@@ -21,7 +19,6 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::AbortHandle,
-    time::{sleep, timeout},
 };
 
 pub use self::stream::Stream;
@@ -33,8 +30,6 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 /// What of requests may wait for an origin's windows, in bytes.
 const SEND_BUFFER: usize = 1 << 20;
-/// While exchanges are on a connection it is asked this often whether it lives, and as long its answer is waited for.
-const PING: Duration = Duration::from_secs(20);
 
 /// A way to send on a connection; each exchange has its own.
 #[derive(Clone)]
@@ -48,15 +43,10 @@ pub struct Lost {
 }
 
 impl Http2 {
-    /// `users` has an owner for the pool, and one for each exchange on the connection.
-    ///
     /// # Errors
     /// The connection was lost.
-    pub async fn new(
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        users: Weak<()>,
-    ) -> Result<Self, h2::Error> {
-        let (sender, mut connection) = Builder::new()
+    pub async fn new(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Self, h2::Error> {
+        let (sender, connection) = Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MAX_HEAD as u32)
@@ -64,14 +54,8 @@ impl Http2 {
             .enable_push(false)
             .handshake(stream)
             .await?;
-        let pings = connection.ping_pong();
-        tokio::spawn(async move {
-            // How it ends is told to whoever waits for an answer or for content.
-            tokio::select! {
-                _end = last_of_all(connection) => {}
-                () = silence(pings, users) => {}
-            }
-        });
+        // How it ends is told to whoever waits for an answer or for content.
+        tokio::spawn(last_of_all(connection));
         Ok(Self(sender))
     }
 
@@ -140,23 +124,6 @@ fn announce(head: &mut Parts, content: &Content) {
     let Some(length) = content.size_hint().exact() else { return };
     if length > 0 || !matches!(head.method, Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT) {
         head.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
-    }
-}
-
-/// Asks whether the connection lives, for as long as exchanges are on it; ends when it does not answer.
-async fn silence(pings: Option<PingPong>, users: Weak<()>) {
-    let Some(mut pings) = pings else { return pending().await };
-    loop {
-        sleep(PING).await;
-        // The pool's own is one.
-        if users.strong_count() > 1 {
-            match timeout(PING, pings.ping(Ping::opaque())).await {
-                Ok(Ok(_)) => {}
-                // It has ended.
-                Ok(Err(_)) => return pending().await,
-                Err(_) => return,
-            }
-        }
     }
 }
 
