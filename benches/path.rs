@@ -43,23 +43,23 @@ criterion_main!(path);
 
 /// The table's verdict over one request, among fifty routes.
 fn judge(criterion: &mut Criterion) {
-    let (policy, request) = (policy(), Request::new());
+    let (policy, request) = (policy(), request());
     criterion.bench_function("judge", |bencher| {
-        bencher.iter(|| policy.request(black_box(request.judged())).unwrap());
+        bencher.iter(|| policy.request(black_box(&request)).unwrap());
     });
 }
 
 /// The search of a head for credentials and stand-ins.
 fn guard(criterion: &mut Criterion) {
-    let (policy, request) = (policy(), Request::new());
+    let (policy, request) = (policy(), request());
     criterion.bench_function("guard a head", |bencher| {
-        bencher.iter(|| policy.check_credentials(black_box(request.judged())).unwrap());
+        bencher.iter(|| policy.check_credentials(black_box(&request)).unwrap());
     });
 }
 
 /// The scan of a head for secrets.
 fn scan_head(criterion: &mut Criterion) {
-    let (scanner, request, none) = (Scanner::builtin(), Request::new(), Exemptions::default());
+    let (scanner, request, none) = (Scanner::builtin(), request(), Exemptions::default());
     let host = request.authority.host.bare();
     criterion.bench_function("scan a head", |bencher| {
         bencher.iter(|| {
@@ -70,8 +70,8 @@ fn scan_head(criterion: &mut Criterion) {
 
 /// What is done to a head before it goes on: strip, strip hop by hop, inject.
 fn rewrite_head(criterion: &mut Criterion) {
-    let (policy, request) = (policy(), Request::new());
-    let permit = policy.request(request.judged()).unwrap();
+    let (policy, request) = (policy(), request());
+    let permit = policy.request(&request).unwrap();
     let credential = permit.credential().unwrap().unwrap();
     criterion.bench_function("rewrite a head", |bencher| {
         bencher.iter_batched(
@@ -130,8 +130,8 @@ fn mask(criterion: &mut Criterion) {
 fn relay(criterion: &mut Criterion) {
     let (journal, _writer) = Journal::start(Vec::new(), Colour::None, Events::Json).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let (policy, request, live) = (policy(), Request::new(), Live::new(std::time::Duration::from_secs(60)));
-    let credential = policy.request(request.judged()).unwrap().credential().unwrap().unwrap().clone();
+    let (policy, request, live) = (policy(), request(), Live::new(std::time::Duration::from_secs(60)));
+    let credential = policy.request(&request).unwrap().credential().unwrap().unwrap().clone();
     let text: Bytes = include_bytes!("path.rs").iter().copied().cycle().take(64 << 10).collect();
     let mut group = criterion.benchmark_group("relay");
     for (name, length) in [("a small answer", 64), ("64 KiB", text.len())] {
@@ -144,7 +144,7 @@ fn relay(criterion: &mut Criterion) {
                 let recording = Recording::begin(room, Method::GET, Version::HTTP_11, Destination::UNKNOWN);
                 let mut content = Collected::default();
                 chunks.iter().for_each(|chunk| content.push(black_box(chunk.clone())));
-                let (mask, revocation) = (Mask::new(&credential), live.enter(request.judged()));
+                let (mask, revocation) = (Mask::new(&credential), live.enter(request.clone()));
                 let body = AnswerBody::Collected(content);
                 let mut body = Relay::begin(body, recording, Some(mask), None, revocation);
                 let mut context = Context::from_waker(Waker::noop());
@@ -161,40 +161,27 @@ fn relay(criterion: &mut Criterion) {
 }
 
 /// A request as an API client sends it.
-struct Request {
-    authority: Arc<Authority>,
-    method: Method,
-    target: PathAndQuery,
-    fields: Arc<HeaderMap>,
-}
-
-impl Request {
-    fn new() -> Self {
-        let mut fields = HeaderMap::new();
-        for (name, value) in [
-            ("host", "api.bench.example"),
-            ("user-agent", "bench/1.0 (linux; x64)"),
-            ("accept", "application/json"),
-            ("accept-encoding", "gzip, br"),
-            ("content-type", "application/json"),
-            ("connection", "keep-alive"),
-            ("authorization", "Bearer of-the-client-itself"),
-            ("x-api-version", "2026-01-01"),
-        ] {
-            fields.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        Self {
-            authority: Arc::new("api.bench.example:443".parse().unwrap()),
-            method: Method::GET,
-            target: PathAndQuery::from_static("/v1/projects/42/messages?limit=20&after=msg_01"),
-            fields: Arc::new(fields),
-        }
+fn request() -> Arc<Judged> {
+    let mut fields = HeaderMap::new();
+    for (name, value) in [
+        ("host", "api.bench.example"),
+        ("user-agent", "bench/1.0 (linux; x64)"),
+        ("accept", "application/json"),
+        ("accept-encoding", "gzip, br"),
+        ("content-type", "application/json"),
+        ("connection", "keep-alive"),
+        ("authorization", "Bearer of-the-client-itself"),
+        ("x-api-version", "2026-01-01"),
+    ] {
+        fields.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-
-    fn judged(&self) -> Judged<'_> {
-        let Self { authority, method, target, fields } = self;
-        Judged { scheme: Scheme::Https, authority, method, target, fields }
-    }
+    Arc::new(Judged {
+        scheme: Scheme::Https,
+        authority: Arc::new("api.bench.example:443".parse().unwrap()),
+        method: Method::GET,
+        target: PathAndQuery::from_static("/v1/projects/42/messages?limit=20&after=msg_01"),
+        fields,
+    })
 }
 
 fn policy() -> Policy {

@@ -104,31 +104,33 @@ async fn exchange(
     recording: &Arc<Recording>,
 ) -> Result<Response<ClientBody>, ExchangeError> {
     let (mut head, body) = request.into_parts();
-    let authority = origin.authority();
-    let path_and_query = target::path_and_query(&head.uri);
-    let method = head.method.clone();
-    let fields = Arc::new(head.headers.clone());
-    let judged =
-        Judged { scheme: origin.scheme(), authority, method: &method, target: &path_and_query, fields: &fields };
+    let judged = Arc::new(Judged {
+        scheme: origin.scheme(),
+        authority: origin.authority().clone(),
+        method: head.method.clone(),
+        target: target::path_and_query(&head.uri),
+        fields: head.headers.clone(),
+    });
+    let authority = &judged.authority;
     // First of all, so that no reason and no record repeats a credential.
     if let Some(named) = head.uri.authority() {
         proxy.policy.check_name(named.as_str())?;
     }
-    proxy.policy.check_credentials(judged)?;
-    recording.note(|draft| draft.target = Some(path_and_query.clone()));
-    recording.capture_request(&fields);
+    proxy.policy.check_credentials(&judged)?;
+    recording.note(|draft| draft.target = Some(judged.target.clone()));
+    recording.capture_request(&judged.fields);
     check_authority(origin, &head)?;
     if is_introspection(authority) {
-        return Ok(introspect(proxy, path_and_query.path(), recording));
+        return Ok(introspect(proxy, judged.target.path(), recording));
     }
     own_fields::check(&head.headers).map_err(|own_fields::OwnField(name)| ExchangeError::OwnField(name))?;
 
     // Judge.
-    let permit = proxy.policy.request(judged).inspect_err(|_| {
+    let permit = proxy.policy.request(&judged).inspect_err(|_| {
         recording.note(|draft| draft.route = proxy.policy.table().routes.find(&authority.host).cloned());
     })?;
     // From here on a reload ends the exchange, wherever it is.
-    let revocation = proxy.live.enter(judged);
+    let revocation = proxy.live.enter(judged.clone());
     recording.note(|draft| {
         draft.route = Some(permit.route().clone());
         draft.rule = Some(permit.rule());
@@ -139,7 +141,7 @@ async fn exchange(
 
     // Strip.
     strip(&permit, &mut head.headers);
-    if let Some(bare) = permit.route().parameter().and_then(|name| query::without(path_and_query.as_str(), name)) {
+    if let Some(bare) = permit.route().parameter().and_then(|name| query::without(judged.target.as_str(), name)) {
         target::replace(&mut head.uri, &bare)?;
     }
     let target = head.uri.clone();
@@ -157,15 +159,15 @@ async fn exchange(
     };
 
     // Inject. The table may have changed while content was collected or the inspector thought.
-    let permit = proxy.policy.renew(permit, judged)?;
-    let credential = permit.credential()?.cloned();
-    let injected = credential.as_ref().map_or(Ok(()), |credential| credential.inject(&mut head));
+    let permit = proxy.policy.renew(permit, &judged)?;
+    let credential = permit.credential()?;
+    let injected = credential.map_or(Ok(()), |credential| credential.inject(&mut head));
     recording.note(|draft| {
         draft.allowed = true;
-        draft.credential = credential.as_ref().filter(|_| injected.is_ok()).map(|credential| credential.name.clone());
+        draft.credential = credential.filter(|_| injected.is_ok()).map(|credential| credential.name.clone());
     });
     injected?;
-    let mask = credential.as_deref().map(Mask::new);
+    let mask = credential.map(|credential| Mask::new(credential));
 
     // Forward.
     if let Some(upgrade) = upgrade {
@@ -178,13 +180,13 @@ async fn exchange(
     // judged, for it is what was made of it before; that it was scanned is not left to that.
     let again = |content| {
         let mut again = Request::new(content);
-        *again.method_mut() = method.clone();
+        *again.method_mut() = judged.method.clone();
         *again.uri_mut() = target.clone();
-        *again.headers_mut() = (*fields).clone();
+        *again.headers_mut() = judged.fields.clone();
         let (mut head, content) = again.into_parts();
         strip(&permit, &mut head.headers);
         scan_head(&permit, &head, recording).ok()?;
-        if let Some(credential) = &credential {
+        if let Some(credential) = credential {
             credential.inject(&mut head).ok()?;
         }
         Some(Request::from_parts(head, content))
@@ -210,9 +212,7 @@ async fn exchange(
 fn strip(permit: &RequestPermit, fields: &mut HeaderMap) {
     permit.table().strip.strip(fields, &permit.route().keep);
     hop_by_hop::strip(fields);
-    for name in [header::EXPECT, header::CONTENT_LENGTH] {
-        fields.remove(name);
-    }
+    hop_by_hop::remove_rare(fields, &[header::EXPECT, header::CONTENT_LENGTH]);
 }
 
 /// One authority: what the request names is what the tunnel was opened for (RFC 9110 §7.4).
@@ -428,7 +428,7 @@ fn begin_answer(
 /// ours.
 pub fn answer_fields(fields: &mut HeaderMap, mask: Option<&Mask>, recording: &Recording) {
     hop_by_hop::strip(fields);
-    fields.remove(header::ALT_SVC);
+    hop_by_hop::remove_rare(fields, &[header::ALT_SVC]);
     if let Some(mask) = mask {
         recording.count_masked(mask.fields(fields));
     }

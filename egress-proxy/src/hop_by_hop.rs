@@ -35,6 +35,15 @@ pub fn strip(fields: &mut HeaderMap) {
     }
 }
 
+/// Removes fields that few messages have: a look at each name costs less than looking for each of these.
+pub fn remove_rare(fields: &mut HeaderMap, rare: &[HeaderName]) {
+    if fields.keys().any(|name| rare.contains(name)) {
+        for name in rare {
+            fields.remove(name);
+        }
+    }
+}
+
 /// A `Connection` field cannot take these away: framing and routing depend on them.
 const END_TO_END: [HeaderName; 4] =
     [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::CONTENT_ENCODING];

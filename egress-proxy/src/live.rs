@@ -17,8 +17,6 @@ use std::{
 };
 
 use atomic_waker::AtomicWaker;
-use http::{HeaderMap, Method, uri::PathAndQuery};
-use shared::{authority::Authority, routes::Scheme};
 use slab::Slab;
 use thiserror::Error;
 
@@ -42,11 +40,7 @@ struct Shared {
 }
 
 struct Entry {
-    scheme: Scheme,
-    authority: Arc<Authority>,
-    method: Method,
-    target: PathAndQuery,
-    fields: Arc<HeaderMap>,
+    request: Arc<Judged>,
     signal: Arc<Signal>,
 }
 
@@ -67,31 +61,16 @@ impl Live {
     }
 
     /// Enters an exchange that was granted. The grant is to be renewed afterwards: a reload in between has not seen it.
-    pub fn enter(&self, request: Judged<'_>) -> Revocation {
+    pub fn enter(&self, request: Arc<Judged>) -> Revocation {
         let signal = Arc::new(Signal::default());
-        let entry = Entry {
-            scheme: request.scheme,
-            authority: request.authority.clone(),
-            method: request.method.clone(),
-            target: request.target.clone(),
-            fields: request.fields.clone(),
-            signal: signal.clone(),
-        };
-        let number = self.0.lock().insert(entry);
+        let number = self.0.lock().insert(Entry { request, signal: signal.clone() });
         Revocation { live: self.clone(), number, signal }
     }
 
     /// Ends every exchange that `policy` no longer grants.
     pub fn revoke(&self, policy: &Policy) {
         for (_, entry) in self.0.lock().iter() {
-            let judged = Judged {
-                scheme: entry.scheme,
-                authority: &entry.authority,
-                method: &entry.method,
-                target: &entry.target,
-                fields: &entry.fields,
-            };
-            if !policy.still_grants(judged) {
+            if !policy.still_grants(&entry.request) {
                 entry.signal.revoked.store(true, Ordering::Release);
                 entry.signal.content.wake();
                 entry.signal.answer.wake();
@@ -241,18 +220,21 @@ impl Drop for Revocation {
 mod tests {
     use std::{cell::Cell, future::pending, time::Instant};
 
+    use http::{HeaderMap, Method, uri::PathAndQuery};
+    use shared::routes::Scheme;
+
     use super::*;
 
     const LIMIT: Duration = Duration::from_millis(80);
 
     fn entered(live: &Live) -> Revocation {
-        live.enter(Judged {
+        live.enter(Arc::new(Judged {
             scheme: Scheme::Https,
-            authority: &Arc::new("a.example:443".parse().unwrap()),
-            method: &Method::GET,
-            target: &PathAndQuery::from_static("/"),
-            fields: &Arc::default(),
-        })
+            authority: Arc::new("a.example:443".parse().unwrap()),
+            method: Method::GET,
+            target: PathAndQuery::from_static("/"),
+            fields: HeaderMap::new(),
+        }))
     }
 
     #[tokio::test]

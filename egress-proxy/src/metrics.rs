@@ -30,16 +30,17 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// For one record at a time.
     pub fn count_exchange(&self, record: &ExchangeRecord<'_>) {
         self.exchanges_open.leave();
         let verdict = record.verdict.map_or(Verdict::ALL.len(), |verdict| verdict as usize);
-        self.exchanges[verdict][record.outcome as usize].add(1);
-        self.alarms.add(u64::from(record.alarm));
-        self.findings.add(record.findings.len() as u64);
-        self.request_bytes.add(record.request_bytes);
-        self.response_bytes.add(record.response_bytes);
-        self.masked_bytes.add(record.masked);
-        self.total.observe_ms(record.total_ms);
+        self.exchanges[verdict][record.outcome as usize].tally(1);
+        self.alarms.tally(u64::from(record.alarm));
+        self.findings.tally(record.findings.len() as u64);
+        self.request_bytes.tally(record.request_bytes);
+        self.response_bytes.tally(record.response_bytes);
+        self.masked_bytes.tally(record.masked);
+        self.total.tally(record.total_ms);
         let parts = [
             (&self.first_byte, record.first_byte_ms),
             (&self.connect, record.connect_ms),
@@ -47,14 +48,15 @@ impl Metrics {
         ];
         for (histogram, milliseconds) in parts {
             if let Some(milliseconds) = milliseconds {
-                histogram.observe_ms(milliseconds);
+                histogram.tally(milliseconds);
             }
         }
     }
 
+    /// For one record at a time.
     pub fn count_tunnel(&self, record: &TunnelRecord<'_>) {
         self.tunnels_open.leave();
-        self.tunnels[record.outcome as usize].add(1);
+        self.tunnels[record.outcome as usize].tally(1);
     }
 
     pub fn write(&self, page: &mut Page) {
@@ -107,8 +109,13 @@ pub struct Counter(AtomicU64);
 
 impl Counter {
     pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The same where nobody else adds meanwhile: a load and a store, not an operation that the processor makes whole.
+    fn tally(&self, count: u64) {
         if count > 0 {
-            self.0.fetch_add(count, Ordering::Relaxed);
+            self.0.store(self.value() + count, Ordering::Relaxed);
         }
     }
 
@@ -139,19 +146,26 @@ impl Gauge {
 #[derive(Debug, Default)]
 pub struct Histogram {
     /// One for each of [`BOUNDS`], and one for what lasted longer.
-    buckets: [AtomicU64; BOUNDS.len() + 1],
-    microseconds: AtomicU64,
+    buckets: [Counter; BOUNDS.len() + 1],
+    microseconds: Counter,
 }
 
 impl Histogram {
     pub fn observe(&self, duration: Duration) {
-        self.observe_ms(duration.as_secs_f64() * 1e3);
+        let milliseconds = duration.as_secs_f64() * 1e3;
+        self.bucket(milliseconds).add(1);
+        self.microseconds.add((milliseconds * 1e3) as u64);
     }
 
-    fn observe_ms(&self, milliseconds: f64) {
+    /// The same where nobody else adds meanwhile.
+    fn tally(&self, milliseconds: f64) {
+        self.bucket(milliseconds).tally(1);
+        self.microseconds.tally((milliseconds * 1e3) as u64);
+    }
+
+    fn bucket(&self, milliseconds: f64) -> &Counter {
         let bucket = BOUNDS.iter().position(|bound| milliseconds <= bound * 1e3).unwrap_or(BOUNDS.len());
-        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        self.microseconds.fetch_add((milliseconds * 1e3) as u64, Ordering::Relaxed);
+        &self.buckets[bucket]
     }
 }
 
@@ -180,10 +194,10 @@ impl Page {
         let mut below = 0;
         let bounds = BOUNDS.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
         for (bound, count) in bounds.zip(&histogram.buckets) {
-            below += count.load(Ordering::Relaxed);
+            below += count.value();
             self.sample(&format!("{name}_bucket"), &format!("le=\"{bound}\""), below);
         }
-        let seconds = histogram.microseconds.load(Ordering::Relaxed) as f64 / 1e6;
+        let seconds = histogram.microseconds.value() as f64 / 1e6;
         self.line(format_args!("{name}_sum {seconds}"));
         self.sample(&format!("{name}_count"), "", below);
     }
@@ -221,7 +235,7 @@ mod tests {
     fn a_histogram_counts_what_is_below_each_bound() {
         let histogram = Histogram::default();
         for milliseconds in [0.1, 3.0, 3.0, 700_000.0] {
-            histogram.observe_ms(milliseconds);
+            histogram.tally(milliseconds);
         }
         let mut page = Page::default();
         page.histogram("x", "y", &histogram);

@@ -4,7 +4,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -127,13 +127,13 @@ impl Policy {
     ///
     /// # Errors
     /// What was found, and where.
-    pub fn check_credentials(&self, request: Judged<'_>) -> Result<(), CredentialSent> {
+    pub fn check_credentials(&self, request: &Judged) -> Result<(), CredentialSent> {
         let table = self.table.load();
         let Some(guard) = &table.guard else { return Ok(()) };
         let route = table.routes.find(&request.authority.host);
         let parameter = route.and_then(|route| route.parameter());
         let index = route.and_then(|route| table.index(route));
-        guard.check_head(request.target.as_str(), request.fields, index, parameter)
+        guard.check_head(request.target.as_str(), &request.fields, index, parameter)
     }
 
     /// Looks for real credentials in the name of a host, as a client wrote it.
@@ -148,22 +148,22 @@ impl Policy {
     ///
     /// # Errors
     /// The table's refusal.
-    pub fn request(&self, request: Judged<'_>) -> Result<RequestPermit, Denied> {
+    pub fn request(&self, request: &Judged) -> Result<RequestPermit, Denied> {
         let table = self.table.load_full();
         let Grant { route, rule } = table.routes.judge(&request.subject())?;
         let index =
-            table.index(&route).ok_or(Denied::Table(Refusal::HostUnlisted { host: request.authority.host.clone() }))?;
+            table.index(route).ok_or(Denied::Table(Refusal::HostUnlisted { host: request.authority.host.clone() }))?;
         let inspect = route.inspect.unwrap_or(self.defaults.inspect);
-        let scan = Scan::of(&table, index, route.scan.unwrap_or(self.defaults.scan));
+        let scan = route.scan.unwrap_or(self.defaults.scan);
         let (authority, answers) = (request.authority.clone(), self.defaults.answers);
-        Ok(RequestPermit { table, index, route, rule, authority, scheme: request.scheme, inspect, scan, answers })
+        Ok(RequestPermit { table, index, rule, authority, scheme: request.scheme, inspect, scan, answers })
     }
 
     /// The same permit where the table is still the same; otherwise the request is judged again.
     ///
     /// # Errors
     /// The new table refuses what the old one allowed.
-    pub fn renew(&self, permit: RequestPermit, request: Judged<'_>) -> Result<RequestPermit, Denied> {
+    pub fn renew(&self, permit: RequestPermit, request: &Judged) -> Result<RequestPermit, Denied> {
         if self.table.load().generation == permit.table.generation {
             return Ok(permit);
         }
@@ -174,7 +174,7 @@ impl Policy {
     }
 
     /// Whether the current table still grants what was granted to a long exchange.
-    pub fn still_grants(&self, request: Judged<'_>) -> bool {
+    pub fn still_grants(&self, request: &Judged) -> bool {
         self.table.load().routes.judge(&request.subject()).is_ok()
     }
 }
@@ -249,24 +249,24 @@ impl Table {
     }
 }
 
-/// A request as far as it is judged.
-#[derive(Clone, Copy, Debug)]
-pub struct Judged<'r> {
+/// A request as its client wrote it, as far as it is judged. Kept for as long as the exchange lives: a reload judges it
+/// again.
+pub struct Judged {
     pub scheme: Scheme,
-    pub authority: &'r Arc<Authority>,
-    pub method: &'r Method,
-    pub target: &'r PathAndQuery,
-    pub fields: &'r Arc<HeaderMap>,
+    pub authority: Arc<Authority>,
+    pub method: Method,
+    pub target: PathAndQuery,
+    pub fields: HeaderMap,
 }
 
-impl<'r> Judged<'r> {
-    fn subject(&self) -> Subject<'r> {
+impl Judged {
+    fn subject(&self) -> Subject<'_> {
         Subject {
             scheme: self.scheme,
-            authority: self.authority,
+            authority: &self.authority,
             method: self.method.as_str(),
             target: self.target.as_str(),
-            fields: self.fields,
+            fields: &self.fields,
         }
     }
 }
@@ -292,37 +292,13 @@ impl ConnectPermit {
 pub struct RequestPermit {
     table: Arc<Table>,
     index: usize,
-    route: Arc<Route>,
     rule: shared::routes::judge::Rule,
     authority: Arc<Authority>,
     scheme: Scheme,
     inspect: InspectMode,
-    scan: Scan,
+    /// As the route or the settings ask for it.
+    scan: ScanMode,
     answers: AnswerMode,
-}
-
-/// How a request is scanned. A route that wants no scan is still searched for the proxy's own values.
-struct Scan {
-    scanner: Arc<Scanner>,
-    exemptions: Exemptions,
-    mode: ScanMode,
-    /// What the route or the settings ask for.
-    asked: ScanMode,
-}
-
-impl Scan {
-    fn of(table: &Table, index: usize, asked: ScanMode) -> Self {
-        match (asked, &table.sentinel) {
-            (ScanMode::Off, Some(sentinel)) => {
-                let (scanner, exemptions) = (sentinel.clone(), Exemptions::default());
-                Self { scanner, exemptions, mode: ScanMode::Block, asked }
-            }
-            _ => {
-                let (scanner, exemptions) = (table.scanner.clone(), table.states[index].exemptions.clone());
-                Self { scanner, exemptions, mode: asked, asked }
-            }
-        }
-    }
 }
 
 impl RequestPermit {
@@ -335,7 +311,7 @@ impl RequestPermit {
     }
 
     pub fn route(&self) -> &Arc<Route> {
-        &self.route
+        self.table.routes.at(self.index)
     }
 
     pub fn rule(&self) -> shared::routes::judge::Rule {
@@ -352,7 +328,12 @@ impl RequestPermit {
 
     /// What a finding does.
     pub fn scan(&self) -> ScanMode {
-        self.scan.mode
+        if self.sentinel().is_some() { ScanMode::Block } else { self.scan }
+    }
+
+    /// What searches for the proxy's own values, where the route wants no scan and there are any.
+    fn sentinel(&self) -> Option<&Arc<Scanner>> {
+        self.table.sentinel.as_ref().filter(|_| self.scan == ScanMode::Off)
     }
 
     /// Whether the answer is scanned too.
@@ -362,17 +343,19 @@ impl RequestPermit {
 
     /// What has to be done with a request before it leaves.
     fn demands(&self) -> impl PartialEq + '_ {
-        let Route { keep, scan_except, .. } = &*self.route;
-        (self.inspect, self.scan.asked, scan_except, keep, &self.table.strip, self.route.parameter())
+        let route = self.route();
+        (self.inspect, self.scan, &route.scan_except, &route.keep, &self.table.strip, route.parameter())
     }
 
     /// What the request is searched for, every credential of the table in any case.
     pub fn scanner(&self) -> &Arc<Scanner> {
-        &self.scan.scanner
+        self.sentinel().unwrap_or(&self.table.scanner)
     }
 
+    /// What the route excepts; nothing of the proxy's own values.
     pub fn exemptions(&self) -> &Exemptions {
-        &self.scan.exemptions
+        static NONE: LazyLock<Exemptions> = LazyLock::new(Exemptions::default);
+        if self.sentinel().is_some() { &NONE } else { &self.table.states[self.index].exemptions }
     }
 
     /// The route's credential, where it has one.

@@ -182,7 +182,7 @@ impl Recording {
     }
 
     /// Keeps the request's fields, where a HAR shows them.
-    pub fn capture_request(&self, fields: &Arc<HeaderMap>) {
+    pub fn capture_request(&self, fields: &HeaderMap) {
         self.capture(|capture| capture.request_fields = fields.clone());
     }
 

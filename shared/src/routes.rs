@@ -67,6 +67,11 @@ impl Routes {
         None
     }
 
+    /// The entry at a place of [`Routes::iter`], which must be one.
+    pub fn at(&self, index: usize) -> &Arc<Route> {
+        &self.entries[index]
+    }
+
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Route>> {
         self.entries.iter()
     }

@@ -1,8 +1,6 @@
 //! What a HAR has beyond a record: fields and the beginnings of contents. Kept only where `--har` asks for it, and shown
 //! only of exchanges in which nothing was found.
 
-use std::sync::Arc;
-
 use http::{HeaderMap, HeaderName};
 
 /// How much of an exchange a HAR shows.
@@ -27,7 +25,7 @@ pub struct Capture {
     pub query: Option<String>,
     /// The field into which the route's credential is written.
     pub injected: Option<HeaderName>,
-    pub request_fields: Arc<HeaderMap>,
+    pub request_fields: HeaderMap,
     pub response_fields: HeaderMap,
     pub request: Kept,
     pub response: Kept,
@@ -47,7 +45,7 @@ impl Capture {
             wish,
             query: None,
             injected: None,
-            request_fields: Arc::default(),
+            request_fields: HeaderMap::new(),
             response_fields: HeaderMap::new(),
             request: Kept::default(),
             response: Kept::default(),

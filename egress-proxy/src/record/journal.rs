@@ -16,7 +16,7 @@ use serde_json::json;
 use shared::record::Record;
 use thiserror::Error;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Semaphore, SemaphorePermit},
     time::timeout,
 };
 
@@ -42,10 +42,11 @@ const RETRY: Duration = Duration::from_millis(200);
 #[derive(Clone)]
 pub struct Journal {
     shared: Arc<Shared>,
-    room: Arc<Semaphore>,
 }
 
 struct Shared {
+    /// For each record that may begin.
+    room: Semaphore,
     lines: Mutex<Lines>,
     wake: Condvar,
     failed: AtomicBool,
@@ -64,8 +65,8 @@ struct Lines {
     har: Vec<u8>,
     json: Vec<u8>,
     pretty: Vec<u8>,
-    /// The room of all of them.
-    room: Option<OwnedSemaphorePermit>,
+    /// How many there are.
+    records: usize,
     closed: bool,
 }
 
@@ -77,6 +78,7 @@ impl Journal {
     pub fn start(outputs: Vec<Output>, colour: Colour, events: Events) -> io::Result<(Self, JoinHandle<()>)> {
         let writes = |format| outputs.iter().any(|output| output.format == format);
         let shared = Arc::new(Shared {
+            room: Semaphore::new(CAPACITY),
             lines: Mutex::default(),
             wake: Condvar::new(),
             failed: AtomicBool::new(false),
@@ -93,7 +95,7 @@ impl Journal {
         });
         let writer = shared.clone();
         let handle = thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(outputs))?;
-        Ok((Self { shared, room: Arc::new(Semaphore::new(CAPACITY)) }, handle))
+        Ok((Self { shared }, handle))
     }
 
     /// Room for one record; waits while the reader of the log is behind, for [`WAIT`] at most.
@@ -104,22 +106,22 @@ impl Journal {
         if !self.is_writable() {
             return Err(JournalClosed);
         }
-        let permit = match self.room.clone().try_acquire_owned() {
-            Ok(permit) => permit,
+        match self.shared.room.try_acquire() {
+            Ok(permit) => permit.forget(),
             Err(_) => Box::pin(self.wait_for_room()).await?,
-        };
-        Ok(Room { shared: self.shared.clone(), permit })
+        }
+        Ok(Room { shared: self.shared.clone(), is_used: false })
     }
 
-    async fn wait_for_room(&self) -> Result<OwnedSemaphorePermit, JournalClosed> {
+    async fn wait_for_room(&self) -> Result<(), JournalClosed> {
         let writes = self.shared.writes.load(Ordering::Acquire);
-        let Ok(permit) = timeout(WAIT, self.room.clone().acquire_owned()).await else {
+        let Ok(permit) = timeout(WAIT, self.shared.room.acquire()).await else {
             if self.shared.writes.load(Ordering::Acquire) == writes {
                 self.shared.fail("nobody reads it");
             }
             return Err(JournalClosed);
         };
-        permit.ok().filter(|_| self.is_writable()).ok_or(JournalClosed)
+        permit.ok().filter(|_| self.is_writable()).map(SemaphorePermit::forget).ok_or(JournalClosed)
     }
 
     pub fn is_writable(&self) -> bool {
@@ -150,7 +152,7 @@ impl Shared {
 
     /// Takes a record down. Whatever is slow is put into words before the lock is taken: no exchange waits for it. A line
     /// of JSON is written in less than it would take to copy it.
-    fn push(&self, permit: OwnedSemaphorePermit, record: &Record<'_>, capture: Option<&Capture>) {
+    fn push(&self, record: &Record<'_>, capture: Option<&Capture>) {
         let (mut archived, mut people) = (Vec::new(), Vec::new());
         if let Some(capture) = capture {
             har::entry(record, capture, &mut archived);
@@ -159,6 +161,11 @@ impl Shared {
             pretty(record, colour, &mut people);
         }
         let mut lines = self.lock();
+        // Here nobody else counts.
+        match record {
+            Record::Exchange(record) => self.metrics.count_exchange(record),
+            Record::Tunnel(record) => self.metrics.count_tunnel(record),
+        }
         // The entries of a disk that does not keep up are let go; their records are not.
         if lines.har.len() < HAR_WAITING {
             lines.har.extend_from_slice(&archived);
@@ -167,11 +174,8 @@ impl Shared {
             line::write(record, &mut lines.json);
         }
         lines.pretty.extend_from_slice(&people);
-        let idle = lines.room.is_none();
-        match &mut lines.room {
-            Some(room) => room.merge(permit),
-            None => lines.room = Some(permit),
-        }
+        let idle = lines.records == 0;
+        lines.records += 1;
         drop(lines);
         if idle {
             self.wake.notify_one();
@@ -193,17 +197,17 @@ impl Shared {
             batch.har.clear();
             batch.json.clear();
             batch.pretty.clear();
-            batch.room = None;
+            self.room.add_permits(std::mem::take(&mut batch.records));
         }
     }
 
     /// Waits for records and takes them; `false` when there will be none.
     fn gather(&self, batch: &mut Lines) -> bool {
         let mut lines = self.lock();
-        while lines.room.is_none() && !lines.closed {
+        while lines.records == 0 && !lines.closed {
             lines = self.wake.wait(lines).unwrap_or_else(PoisonError::into_inner);
         }
-        if lines.room.is_none() {
+        if lines.records == 0 {
             return false;
         }
         if !lines.closed {
@@ -215,7 +219,7 @@ impl Shared {
         std::mem::swap(&mut batch.har, &mut lines.har);
         std::mem::swap(&mut batch.json, &mut lines.json);
         std::mem::swap(&mut batch.pretty, &mut lines.pretty);
-        batch.room = lines.room.take();
+        batch.records = std::mem::take(&mut lines.records);
         true
     }
 
@@ -257,10 +261,19 @@ impl Shared {
     }
 }
 
-/// Room for exactly one record.
+/// Room for exactly one record; given back unused when dropped.
 pub struct Room {
     shared: Arc<Shared>,
-    permit: OwnedSemaphorePermit,
+    /// The writer gives it back.
+    is_used: bool,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if !self.is_used {
+            self.shared.room.add_permits(1);
+        }
+    }
 }
 
 impl Room {
@@ -274,13 +287,9 @@ impl Room {
     }
 
     /// Counts a record and writes it, with what a HAR shows beside it.
-    pub fn write(self, record: &Record<'_>, capture: Option<&Capture>) {
-        let Self { shared, permit } = self;
-        match record {
-            Record::Exchange(record) => shared.metrics.count_exchange(record),
-            Record::Tunnel(record) => shared.metrics.count_tunnel(record),
-        }
-        shared.push(permit, record, capture);
+    pub fn write(mut self, record: &Record<'_>, capture: Option<&Capture>) {
+        self.is_used = true;
+        self.shared.push(record, capture);
     }
 }
 

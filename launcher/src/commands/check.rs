@@ -52,7 +52,7 @@ pub(super) fn run(args: &CheckArgs, host: &Host, printer: Printer) -> Result<Exi
     Ok(if verdict.is_ok() { Exit::Success } else { Exit::Refused })
 }
 
-fn as_text(verdict: &Result<Grant, Refusal>, request: &str, agent: &str, place: Option<&str>) -> String {
+fn as_text(verdict: &Result<Grant<'_>, Refusal>, request: &str, agent: &str, place: Option<&str>) -> String {
     let place = place.map(|place| format!("  {place}\n")).unwrap_or_default();
     match verdict {
         Ok(Grant { route, rule }) => {
@@ -71,7 +71,7 @@ fn as_text(verdict: &Result<Grant, Refusal>, request: &str, agent: &str, place: 
 }
 
 fn as_json(
-    verdict: &Result<Grant, Refusal>,
+    verdict: &Result<Grant<'_>, Refusal>,
     decided_by: Option<&GrantedRoute>,
     place: Option<&str>,
 ) -> serde_json::Value {

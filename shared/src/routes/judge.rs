@@ -56,8 +56,8 @@ impl Scheme {
 
 /// The request is allowed, by this rule of this route.
 #[derive(Clone, Debug)]
-pub struct Grant {
-    pub route: Arc<Route>,
+pub struct Grant<'t> {
+    pub route: &'t Arc<Route>,
     pub rule: Rule,
 }
 
@@ -154,7 +154,7 @@ impl Routes {
     ///
     /// # Errors
     /// The first reason for a refusal, in the documented order.
-    pub fn judge(&self, subject: &Subject<'_>) -> Result<Grant, Refusal> {
+    pub fn judge(&self, subject: &Subject<'_>) -> Result<Grant<'_>, Refusal> {
         if is_git_push(subject.target, subject.fields.get_all(http::header::CONTENT_TYPE).iter()) {
             return Err(Refusal::GitPush);
         }
@@ -174,7 +174,7 @@ impl Routes {
             let (route, parameter) = (route.host.to_string(), parameter.to_owned());
             return Err(Refusal::AmbiguousParameter { route, parameter });
         }
-        Ok(Grant { route: route.clone(), rule })
+        Ok(Grant { route, rule })
     }
 }
 
