@@ -127,10 +127,15 @@ pub struct Revocation {
 }
 
 impl Revocation {
-    /// Whether the exchange is to end; wakes `cx` when it is.
+    /// Whether the exchange is to end.
+    pub fn is_revoked(&self) -> bool {
+        self.signal.revoked.load(Ordering::Acquire)
+    }
+
+    /// The same; wakes `cx` when it is.
     pub fn poll_revoked(&self, cx: &Context<'_>) -> bool {
         self.signal.answer.register(cx.waker());
-        self.signal.revoked.load(Ordering::Acquire)
+        self.is_revoked()
     }
 
     /// The same news for the request's content.

@@ -182,11 +182,13 @@ impl Body for ClientBody {
             if relay.ended {
                 return Poll::Ready(relay.rest().map(Ok));
             }
-            if relay.revocation.poll_revoked(cx) {
+            let frame = if relay.revocation.is_revoked() { Poll::Pending } else { relay.body.poll_frame(cx) };
+            // Only who waits needs to be woken by a reload.
+            if frame.is_pending() && relay.revocation.poll_revoked(cx) {
                 let error = relay.fail(Outcome::Denied, "revoked", Revoked.into());
                 return Poll::Ready(Some(Err(error)));
             }
-            match ready!(relay.body.poll_frame(cx)) {
+            match ready!(frame) {
                 None => relay.finish(),
                 Some(Err(error)) => {
                     let error = relay.fail(Outcome::Failed, "connection_terminated", error);
