@@ -6,7 +6,7 @@ use bytes::Bytes;
 use harness::client::{Client, Protocol, get, post, with};
 use harness::h1::from_latin1;
 use harness::origin::raw::RawOrigin;
-use harness::origin::{Content, Origin};
+use harness::origin::{Content, End, Origin};
 use harness::pki::Pki;
 use harness::proxy::{Proxy, Setup, routes};
 use http::{HeaderMap, HeaderValue, Method, Request};
@@ -14,6 +14,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use serde_json::json;
 
+use crate::streaming::upload;
 use crate::{AWS_KEY, CREDENTIAL, Stage, route, says};
 
 /// Every pair of what a client and an origin speak.
@@ -51,6 +52,38 @@ async fn content_and_trailers_pass_both_ways() {
             ("content", &"abc".parse().expect("text"))
         );
     }
+}
+
+#[tokio::test]
+async fn content_stops_at_the_origin_when_its_client_leaves() {
+    for (client, spoken) in PAIRS {
+        let (mut stage, client) = pair(client, spoken).await;
+        let (pieces, content) = upload();
+        let request = Request::post(stage.url("/upload")).body(content).expect("a request");
+        let answering = tokio::spawn(async move { client.try_send(request).await });
+        pieces.send(Bytes::from(vec![b' '; 64 * 1024])).await.expect("the client reads");
+        let arrival = stage.origin.next_arrival().await;
+        answering.abort();
+        drop(pieces);
+        assert_eq!(arrival.received().await.end, End::Broken, "{spoken}");
+        says(&stage.proxy.exchange().await, json!({"outcome": "aborted"}));
+    }
+}
+
+#[tokio::test]
+async fn content_goes_on_to_an_h2_origin_that_has_answered_already() {
+    let (stage, client) = pair(Protocol::H2, "h2").await;
+    let (pieces, content) = upload();
+    let request = Request::post(stage.url("/status?code=200")).body(content).expect("a request");
+    pieces.send(Bytes::from("one ")).await.expect("the client reads");
+    client.send(request).await.says(200, &[]);
+    let arrival = stage.origin.next_arrival().await;
+    for piece in [vec![b' '; 256 * 1024], b"two".to_vec()] {
+        pieces.send(Bytes::from(piece)).await.expect("the client still reads");
+    }
+    drop(pieces);
+    let received = arrival.received().await;
+    assert_eq!((received.bytes, received.end), (4 + 256 * 1024 + 3, End::Complete));
 }
 
 #[tokio::test]
