@@ -158,7 +158,7 @@ impl Collected {
 
     /// Whether nothing is left to send.
     pub fn is_sent(&self) -> bool {
-        self.remaining() == 0 && self.trailers.is_none()
+        self.trailers.is_none() && self.chunks().iter().all(Bytes::is_empty)
     }
 
     /// With trailers the length stays open, so that HTTP/1.1 frames it in chunks, which can carry them.

@@ -15,15 +15,17 @@ use hickory_resolver::{
     config::{LookupIpStrategy, ResolveHosts},
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
+use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepidle, set_tcp_keepintvl, set_tcp_user_timeout};
 use shared::authority::{Authority, Host};
 use thiserror::Error;
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::policy::RequestPermit;
 
-/// How long a connection may be silent before its origin is asked whether it is there, and how long that may take.
+/// How long a connection may be silent before its peer is asked whether it is there, and asked again.
 const SILENCE: Duration = Duration::from_secs(20);
+/// How long a peer may leave what was sent unacknowledged, or take nothing of it.
+const GONE: Duration = Duration::from_secs(120);
 
 /// Resolves and connects to origins.
 pub struct Dialer {
@@ -244,14 +246,14 @@ async fn connect_any(addresses: Vec<SocketAddr>) -> std::io::Result<TcpStream> {
     }
 }
 
-/// Lets the kernel ask an origin that is silent for long whether it is there, so that one that is gone holds nobody up.
-/// Servers of gRPC close connections on which a client asks that often by h2's PING.
+/// Lets the kernel ask a peer that is silent for long whether it is there, and end a connection over which nothing arrives
+/// any more. Servers of gRPC close connections on which a client asks that often by h2's PING.
 fn keep_alive(stream: &TcpStream) {
     // Where one of these is not to be had, the exchange goes on without.
     let _asks = set_socket_keepalive(stream, true)
         .and_then(|()| set_tcp_keepidle(stream, SILENCE))
-        .and_then(|()| set_tcp_keepintvl(stream, SILENCE / 4))
-        .and_then(|()| set_tcp_keepcnt(stream, 4));
+        .and_then(|()| set_tcp_keepintvl(stream, SILENCE))
+        .and_then(|()| set_tcp_user_timeout(stream, GONE.as_millis() as u32));
 }
 
 /// What the first attempt to end has come to; it is taken out.
@@ -291,13 +293,13 @@ mod tests {
 
     #[tokio::test]
     async fn the_kernel_asks_a_silent_origin_whether_it_is_there() {
-        use rustix::net::sockopt::{socket_keepalive, tcp_keepcnt, tcp_keepidle, tcp_keepintvl};
+        use rustix::net::sockopt::{socket_keepalive, tcp_keepidle, tcp_keepintvl, tcp_user_timeout};
 
         let origin = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = connect_any(vec![origin.local_addr().unwrap()]).await.unwrap();
         assert!(stream.nodelay().unwrap() && socket_keepalive(&stream).unwrap());
-        assert_eq!(tcp_keepidle(&stream).unwrap(), SILENCE);
-        assert_eq!(tcp_keepintvl(&stream).unwrap() * tcp_keepcnt(&stream).unwrap(), SILENCE);
+        assert_eq!([tcp_keepidle(&stream).unwrap(), tcp_keepintvl(&stream).unwrap()], [SILENCE; 2]);
+        assert_eq!(tcp_user_timeout(&stream).unwrap(), 120_000);
     }
 
     #[test]

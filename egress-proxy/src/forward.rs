@@ -89,7 +89,7 @@ impl NextHops {
         self.connector.any_upstream()
     }
 
-    /// Sends one request. What the HTTP library gives back as unsent is sent again; an idempotent request whose content
+    /// Sends one request. What its connection took nothing of is sent again; an idempotent request whose content
     /// is in memory is sent once more, made by `again`, after a loss before the answer's first byte.
     ///
     /// # Errors
@@ -106,7 +106,7 @@ impl NextHops {
         let mut replays = u8::from(is_idempotent(request.method()));
         let mut lost = false;
         for attempt in 0_u8.. {
-            // After a loss, and last of all, on a connection of its own.
+            // After a loss, and last of all, on no connection that was idle.
             let pooled = if lost || attempt == LAST { None } else { self.pools.take(&key, tunnel) };
             let (mut connection, connect_ms) = match pooled {
                 Some(connection) => (connection, None),
@@ -124,9 +124,11 @@ impl NextHops {
                     let answer = pin!(sender.send(request));
                     sender.answer(answer).await.map(|answer| answer.map(Incoming::Http1)).map_err(Lost::from)
                 }
-                Sender::Http2(sender) => {
-                    sender.send(request).await.map(|answer| answer.map(Incoming::Http2)).map_err(Lost::from)
-                }
+                Sender::Http2(sender) => sender
+                    .send(request, &connection.users)
+                    .await
+                    .map(|answer| answer.map(Incoming::Http2))
+                    .map_err(Lost::from),
             };
             let lost_one = match sent {
                 Ok(response) => {

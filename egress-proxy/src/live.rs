@@ -9,7 +9,7 @@ use std::{
     future::poll_fn,
     pin::{Pin, pin},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::{Context, Poll},
@@ -41,11 +41,13 @@ struct Shared {
 
 struct Entry {
     request: Arc<Judged>,
-    signal: Arc<Signal>,
+    signal: Weak<Signal>,
 }
 
-#[derive(Default)]
+/// What an exchange and its content are told. The entry leaves the list with it.
 struct Signal {
+    live: Live,
+    number: usize,
     revoked: AtomicBool,
     /// One more than the looks since an answer is waited for; 0 while none is.
     looks: AtomicU32,
@@ -62,19 +64,26 @@ impl Live {
 
     /// Enters an exchange that was granted. The grant is to be renewed afterwards: a reload in between has not seen it.
     pub fn enter(&self, request: Arc<Judged>) -> Revocation {
-        let signal = Arc::new(Signal::default());
-        let number = self.0.lock().insert(Entry { request, signal: signal.clone() });
-        Revocation { live: self.clone(), number, signal }
+        let mut entries = self.0.lock();
+        let place = entries.vacant_entry();
+        let signal = Arc::new(Signal {
+            live: self.clone(),
+            number: place.key(),
+            revoked: AtomicBool::new(false),
+            looks: AtomicU32::new(0),
+            content: AtomicWaker::new(),
+            answer: AtomicWaker::new(),
+        });
+        place.insert(Entry { request, signal: Arc::downgrade(&signal) });
+        Revocation(signal)
     }
 
     /// Ends every exchange that `policy` no longer grants.
     pub fn revoke(&self, policy: &Policy) {
-        for (_, entry) in self.0.lock().iter() {
-            if !policy.still_grants(&entry.request) {
-                entry.signal.revoked.store(true, Ordering::Release);
-                entry.signal.content.wake();
-                entry.signal.answer.wake();
-            }
+        for signal in self.0.signals(|request| !policy.still_grants(request)) {
+            signal.revoked.store(true, Ordering::Release);
+            signal.content.wake();
+            signal.answer.wake();
         }
     }
 
@@ -96,8 +105,7 @@ impl Live {
 impl Shared {
     /// Looks at every exchange once; `false` when there is none.
     fn look(&self) -> bool {
-        let entries = self.lock();
-        for (_, Entry { signal, .. }) in entries.iter() {
+        for signal in self.signals(|_| true) {
             let looks = signal.looks.load(Ordering::Relaxed);
             if looks > 0 {
                 // Whoever no longer waits, or waits anew, says so in between.
@@ -107,6 +115,7 @@ impl Shared {
                 signal.answer.wake();
             }
         }
+        let entries = self.lock();
         if entries.is_empty() {
             // Before the lock is given back: an exchange that enters later finds that nobody watches.
             self.watched.store(false, Ordering::Relaxed);
@@ -114,33 +123,35 @@ impl Shared {
         !entries.is_empty()
     }
 
+    /// The signals of these exchanges, to be used and dropped without the lock: with the last of one its entry leaves.
+    fn signals(&self, of: impl Fn(&Judged) -> bool) -> Vec<Arc<Signal>> {
+        let entries = self.lock();
+        entries.iter().filter(|(_, entry)| of(&entry.request)).filter_map(|(_, entry)| entry.signal.upgrade()).collect()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Slab<Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One exchange's entry; leaves the list when dropped.
-pub struct Revocation {
-    live: Live,
-    number: usize,
-    signal: Arc<Signal>,
-}
+/// One exchange's entry; it leaves the list when this and its content's are dropped.
+pub struct Revocation(Arc<Signal>);
 
 impl Revocation {
     /// Whether the exchange is to end.
     pub fn is_revoked(&self) -> bool {
-        self.signal.revoked.load(Ordering::Acquire)
+        self.0.revoked.load(Ordering::Acquire)
     }
 
     /// The same; wakes `cx` when it is.
     pub fn poll_revoked(&self, cx: &Context<'_>) -> bool {
-        self.signal.answer.register(cx.waker());
+        self.0.answer.register(cx.waker());
         self.is_revoked()
     }
 
     /// The same news for the request's content.
     pub fn of_content(&self) -> ContentRevocation {
-        ContentRevocation(self.signal.clone())
+        ContentRevocation(self.0.clone())
     }
 
     /// Does `work`, unless the exchange is to end first.
@@ -167,7 +178,7 @@ impl Revocation {
         mut answer: Pin<&mut impl Future<Output = T>>,
         sent: impl Fn() -> u64,
     ) -> Result<Option<T>, Revoked> {
-        let looks = &self.signal.looks;
+        let looks = &self.0.looks;
         let mut before = sent();
         looks.store(1, Ordering::Relaxed);
         let answer = poll_fn(|cx| {
@@ -177,7 +188,7 @@ impl Revocation {
             if self.poll_revoked(cx) {
                 return Poll::Ready(Err(Revoked));
             }
-            self.live.watch();
+            self.0.live.watch();
             if looks.load(Ordering::Relaxed) > LATE {
                 let now = sent();
                 if now == before {
@@ -215,7 +226,7 @@ impl ContentRevocation {
 #[error("the route table no longer grants this exchange")]
 pub struct Revoked;
 
-impl Drop for Revocation {
+impl Drop for Signal {
     fn drop(&mut self) {
         self.live.0.lock().remove(self.number);
     }

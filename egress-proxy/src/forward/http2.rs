@@ -6,7 +6,12 @@ mod stream;
 use std::{
     future::poll_fn,
     pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -19,6 +24,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::AbortHandle,
+    time::sleep,
 };
 
 pub use self::stream::Stream;
@@ -28,8 +34,14 @@ use crate::content::Content;
 /// Flow-control windows toward origins, in bytes: what one answer, and all on a connection, may have under way.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
-/// What of requests may wait for an origin's windows, in bytes.
+/// What of a request may be handed on beyond what the origin takes at the moment, in bytes.
 const SEND_BUFFER: usize = 1 << 20;
+/// Streams at a time before the origin has said how many it allows.
+const STREAMS: usize = 100;
+/// Content up to this many bytes leaves with its head, where the origin takes it at once.
+const SHORT: usize = 16 << 10;
+/// How long content may wait for an origin that has answered already.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A way to send on a connection; each exchange has its own.
 #[derive(Clone)]
@@ -51,6 +63,7 @@ impl Http2 {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MAX_HEAD as u32)
             .max_send_buffer_size(SEND_BUFFER)
+            .initial_max_send_streams(STREAMS)
             .enable_push(false)
             .handshake(stream)
             .await?;
@@ -69,12 +82,12 @@ impl Http2 {
         matches!(self.0.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
     }
 
-    /// Sends a request and waits for its answer. Content goes out meanwhile and, where the answer is over first, until it
-    /// ends; it stops with an answer that is dropped before.
+    /// Sends a request and waits for its answer. Content goes out meanwhile and, where the answer is over first, for as
+    /// long as the origin takes it; it stops with an answer that is dropped before. It holds `users` like an exchange.
     ///
     /// # Errors
     /// The connection was lost, or the origin refused the stream.
-    pub async fn send(&mut self, request: Request<Content>) -> Result<Response<Incoming>, Lost> {
+    pub async fn send(&mut self, request: Request<Content>, users: &Arc<()>) -> Result<Response<Incoming>, Lost> {
         if let Err(error) = poll_fn(|cx| self.0.poll_ready(cx)).await {
             return Err(Lost { error, unsent: Some(request) });
         }
@@ -91,12 +104,15 @@ impl Http2 {
         match content {
             _ if is_connect => kept = Some(sending),
             _ if ends => {}
-            Content::Collected(mut collected) => {
+            Content::Collected(mut collected) if has_room(&mut sending, collected.remaining()) => {
                 while let Some(frame) = collected.next_frame() {
-                    put(&mut sending, frame, collected.is_sent()).map_err(lost)?;
+                    // The origin may have answered and reset the stream already: whoever waits for the answer hears of it.
+                    if put(&mut sending, frame, collected.is_sent()).is_err() {
+                        break;
+                    }
                 }
             }
-            content => upload = Some(Upload::begin(content, sending)),
+            content => upload = Some(Upload::begin(content, sending, users.clone())),
         }
         let answer = answer.await.map_err(lost)?;
         Ok(Incoming::of(answer, upload, kept))
@@ -127,30 +143,57 @@ fn announce(head: &mut Parts, content: &Content) {
     }
 }
 
+/// Whether short content can leave at once. What waits for an origin's window must wait in its own task, with the memory
+/// that was set aside for it.
+fn has_room(sending: &mut SendStream<Bytes>, length: usize) -> bool {
+    if length > SHORT {
+        return false;
+    }
+    sending.reserve_capacity(length);
+    sending.capacity() >= length
+}
+
 /// Content on its way to an origin; stops when dropped.
-struct Upload(Option<AbortHandle>);
+struct Upload {
+    task: Option<AbortHandle>,
+    sent: Arc<AtomicU64>,
+}
 
 impl Upload {
-    fn begin(content: Content, sending: SendStream<Bytes>) -> Self {
-        Self(Some(tokio::spawn(upload(content, sending)).abort_handle()))
+    fn begin(content: Content, sending: SendStream<Bytes>, users: Arc<()>) -> Self {
+        let sent = Arc::new(AtomicU64::new(0));
+        let task = tokio::spawn(upload(content, sending, sent.clone(), users));
+        Self { task: Some(task.abort_handle()), sent }
     }
 
-    /// Lets it go on alone.
+    /// Lets it go on alone, for as long as the origin takes some of it.
     fn go_on(mut self) {
-        self.0 = None;
+        let Some(task) = self.task.take().filter(|task| !task.is_finished()) else { return };
+        let sent = self.sent.clone();
+        tokio::spawn(async move {
+            let mut before = None;
+            while !task.is_finished() {
+                let now = Some(sent.load(Ordering::Relaxed));
+                if now == before {
+                    return task.abort();
+                }
+                before = now;
+                sleep(PATIENCE).await;
+            }
+        });
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if let Some(task) = &self.0 {
+        if let Some(task) = &self.task {
             task.abort();
         }
     }
 }
 
-/// Sends content as fast as the origin takes it.
-async fn upload(mut content: Content, mut sending: SendStream<Bytes>) {
+/// Sends content as fast as the origin takes it, and counts what it took.
+async fn upload(mut content: Content, mut sending: SendStream<Bytes>, sent: Arc<AtomicU64>, _users: Arc<()>) {
     loop {
         let next = poll_fn(|cx| match sending.poll_reset(cx) {
             Poll::Ready(_) => Poll::Ready(Some(Err("the origin reset the stream".into()))),
@@ -169,9 +212,11 @@ async fn upload(mut content: Content, mut sending: SendStream<Bytes>) {
                 let Some(Ok(_)) = poll_fn(|cx| sending.poll_capacity(cx)).await else { return };
             }
         }
+        let length = frame.data_ref().map_or(0, Bytes::len);
         if put(&mut sending, frame, is_last).is_err() || is_last {
             return;
         }
+        sent.fetch_add(length as u64, Ordering::Relaxed);
     }
 }
 
@@ -216,7 +261,7 @@ impl Incoming {
 
     /// Content that the origin answered without reading may go on.
     fn look_for_end(&mut self) {
-        if self.receiving.is_end_stream()
+        if (self.receiving.is_end_stream() || self.left == Some(0))
             && let Some(upload) = self.upload.take()
         {
             upload.go_on();
@@ -232,14 +277,12 @@ impl Body for Incoming {
         if !self.data_done {
             match ready!(self.receiving.poll_data(cx)) {
                 Some(Ok(data)) => {
-                    // It fails where the stream has ended, and then there is nothing to release.
+                    // As much as came can be released.
                     let _released = self.receiving.flow_control().release_capacity(data.len());
                     self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
                     self.look_for_end();
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                // An origin that has said everything may say so to a client that is still sending (RFC 9113 §8.1).
-                Some(Err(error)) if error.reason() == Some(Reason::NO_ERROR) => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => self.data_done = true,
             }
