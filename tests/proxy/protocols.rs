@@ -87,6 +87,20 @@ async fn content_goes_on_to_an_h2_origin_that_has_answered_already() {
 }
 
 #[tokio::test]
+async fn content_that_goes_on_to_an_h2_origin_ends_when_it_is_no_longer_granted() {
+    let (mut stage, client) = pair(Protocol::H2, "h2").await;
+    let (pieces, content) = upload();
+    let request = Request::post(stage.url("/status?code=200")).body(content).expect("a request");
+    pieces.send(Bytes::from("one ")).await.expect("the client reads");
+    client.send(request).await.says(200, &[]);
+    let arrival = stage.origin.next_arrival().await;
+    stage.proxy.write_routes(&routes(["host: other.localhost"]));
+    stage.proxy.event("routes.reloaded").await;
+    assert_eq!(arrival.received().await.end, End::Broken);
+    drop(pieces);
+}
+
+#[tokio::test]
 async fn every_stream_of_an_h2_connection_is_judged_credentialed_and_recorded_by_itself() {
     let rest = "path_allowlist: [/echo], auth: {scheme: Bearer, token_env: TOKEN}";
     let mut stage = Stage::with(rest, |setup| setup.env("TOKEN", CREDENTIAL)).await;
