@@ -14,6 +14,7 @@ mod git;
 mod granting;
 mod grpc;
 mod h2_abuse;
+mod h2_origin;
 mod har;
 mod limits;
 mod malformed;

@@ -135,6 +135,15 @@ async fn last_of_all<T>(connection: impl Future<Output = T>) -> T {
     .await
 }
 
+/// What an unfinished answer is, whatever its origin calls it: a client of h2 is told the same reason, and some take these
+/// two for an end.
+fn broken_off(error: h2::Error) -> h2::Error {
+    match error.reason() {
+        Some(Reason::NO_ERROR | Reason::CANCEL) => Reason::INTERNAL_ERROR.into(),
+        _ => error,
+    }
+}
+
 /// Says how long content is, where that is known and means something (RFC 9110 §8.6).
 fn announce(head: &mut Parts, content: &Content) {
     let Some(length) = content.size_hint().exact() else { return };
@@ -283,13 +292,13 @@ impl Body for Incoming {
                     self.look_for_end();
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(broken_off(error)))),
                 None => self.data_done = true,
             }
         }
         let trailers = ready!(self.receiving.poll_trailers(cx));
         self.look_for_end();
-        Poll::Ready(trailers.transpose().map(|trailers| trailers.map(Frame::trailers)))
+        Poll::Ready(trailers.map_err(broken_off).transpose().map(|trailers| trailers.map(Frame::trailers)))
     }
 
     fn is_end_stream(&self) -> bool {
