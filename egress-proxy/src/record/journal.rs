@@ -32,7 +32,7 @@ use crate::{budget::WAIT, events::Events, metrics::Metrics};
 /// Records under way or not yet written, at most.
 const CAPACITY: usize = 16_384;
 /// How long the writer lets records gather: a wake-up and a write for each would cost an exchange more than its record.
-const GATHER: Duration = Duration::from_millis(5);
+const GATHER: Duration = Duration::from_millis(2);
 /// Bytes of a HAR that wait to be written, about.
 const HAR_WAITING: usize = 64 << 20;
 /// The pause before a log that could not be written is tried again.
