@@ -9,6 +9,7 @@ use harness::origin::raw::RawOrigin;
 use harness::origin::{Content, End, Origin};
 use harness::pki::Pki;
 use harness::proxy::{Proxy, Setup, routes};
+use harness::within;
 use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -96,8 +97,8 @@ async fn content_that_goes_on_to_an_h2_origin_ends_when_it_is_no_longer_granted(
     let arrival = stage.origin.next_arrival().await;
     stage.proxy.write_routes(&routes(["host: other.localhost"]));
     stage.proxy.event("routes.reloaded").await;
+    within("the end of the content", async { while pieces.send(Bytes::from("more ")).await.is_ok() {} }).await;
     assert_eq!(arrival.received().await.end, End::Broken);
-    drop(pieces);
 }
 
 #[tokio::test]
