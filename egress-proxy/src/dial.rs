@@ -246,8 +246,8 @@ async fn connect_any(addresses: Vec<SocketAddr>) -> std::io::Result<TcpStream> {
     }
 }
 
-/// Lets the kernel ask a peer that is silent for long whether it is there, and end a connection over which nothing arrives
-/// any more. Servers of gRPC close connections on which a client asks that often by h2's PING.
+/// Lets the kernel ask a peer that is silent for long whether it is there, and end a connection when that, or what was sent,
+/// is not acknowledged. Servers of gRPC close connections on which a client asks that often by h2's PING.
 fn keep_alive(stream: &TcpStream) {
     // Where one of these is not to be had, the exchange goes on without.
     let _asks = set_socket_keepalive(stream, true)

@@ -1,5 +1,5 @@
 //! One h2 connection to an origin. Exchanges send on it and wait for their answers themselves: an answer costs no task of
-//! its own and no way through a channel. Only content that is still coming in has a task, and the connection.
+//! its own and no way through a channel. Only content that cannot leave at once has a task, and the connection.
 
 mod stream;
 
