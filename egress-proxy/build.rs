@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(twice) = rules.iter().find(|rule| !ids.insert(&rule.id)) {
         return Err(Broken(format!("the rule `{}` is there twice", twice.id)).into());
     }
-    let (anchors, patterns) = anchors(0, rules.iter().map(|rule| &*rule.keywords));
+    let (anchors, patterns) = anchors(0, rules.iter().map(|rule| (&*rule.keywords, rule.ground())));
     let packed = patterns.build();
     let directory = env::var("OUT_DIR")?;
     fs::write(Path::new(&directory).join("shipped.rs"), constants(&rules, &anchors, &packed)?)?;
@@ -54,6 +54,7 @@ fn constants(rules: &[Definition], anchors: &[Anchor], packed: &Packed) -> Resul
     writeln!(out, "pub(super) static SIEVE: Sieve = {:?};", packed.sieve())?;
     writeln!(out, "pub(super) static STARTS: [u32; {}] = {:?};", packed.starts.len(), packed.starts)?;
     writeln!(out, "pub(super) static ENTRIES: [u64; {}] = {:?};", packed.entries.len(), packed.entries)?;
+    writeln!(out, "pub(super) static EVERYWHERE: [u32; {}] = {:?};", packed.everywhere.len(), packed.everywhere)?;
     writeln!(out, "pub(super) const BITS: u32 = {};", packed.bits)?;
     Ok(out)
 }
@@ -75,12 +76,15 @@ fn expression(expression: &Expression) -> String {
     let Expression { text, group, shape } = expression;
     format!(
         "Expression {{ text: Borrowed({text:?}), group: {group:?}, \
-         shape: Shape {{ start: Start::{:?}, longest: {}, lead: {}, tail: {}, needs: {:?} }} }}",
+         shape: Shape {{ start: Start::{:?}, longest: {}, lead: {}, tail: {}, needs: {:?}, \
+         ground: Ground::{:?}, run: {:?} }} }}",
         shape.start,
         shape.longest,
         list(&shape.lead, bytes),
         option(shape.tail.as_ref(), bytes),
         shape.needs,
+        shape.ground,
+        shape.run,
     )
 }
 
@@ -95,8 +99,11 @@ fn allowlist(allowed: &Allowlist) -> String {
 }
 
 fn anchor(anchor: &Anchor) -> String {
-    let Anchor { keyword: text, core, rules } = anchor;
-    format!("Anchor {{ keyword: {}, core: {core}, rules: Borrowed(&{rules:?}) }}", keyword(text))
+    let Anchor { keyword: text, core, ground, rules } = anchor;
+    format!(
+        "Anchor {{ keyword: {}, core: {core}, ground: Ground::{ground:?}, rules: Borrowed(&{rules:?}) }}",
+        keyword(text)
+    )
 }
 
 /// Without its completions, which the patterns hold.

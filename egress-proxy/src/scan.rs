@@ -29,7 +29,7 @@ mod tape;
 use std::{borrow::Cow, sync::Arc};
 
 pub use scan_rules::{Author, RulesError, RulesFile, Structure};
-use scan_rules::{LONGEST, LONGEST_MATCH, List, Patterns, anchors};
+use scan_rules::{Ground, LONGEST, LONGEST_MATCH, List, Patterns, REACH, anchors};
 
 use self::rules::{shipped_anchors, shipped_patterns, shipped_rules};
 pub use self::{
@@ -60,6 +60,8 @@ struct Anchor {
     keyword: scan_rules::Keyword,
     /// Where in the keyword the part begins that is looked for.
     core: usize,
+    /// Where in a content it is looked for.
+    ground: Ground,
     /// The rules that need this keyword.
     rules: List<usize>,
     /// How many bytes from a pattern's begin on the rules may need, with escapes.
@@ -146,7 +148,7 @@ impl Scanner {
 
     /// These rules and none that we ship.
     fn alone(rules: Vec<Arc<Rule>>) -> Scanner {
-        let (own_anchors, patterns) = anchors(0, rules.iter().map(|rule| rule.anchored_by()));
+        let (own_anchors, patterns) = anchors(0, rules.iter().map(|rule| (rule.anchored_by(), rule.ground())));
         Scanner::of(rules.into_iter().map(Some).collect(), &[], own_anchors, Patterns::of(patterns.build_sparse()))
     }
 
@@ -160,7 +162,8 @@ impl Scanner {
         if own.is_empty() {
             return Scanner::of(rules, shipped_anchors(), Vec::new(), shipped_patterns());
         }
-        let (own_anchors, patterns) = anchors(shipped.len(), own.iter().map(|rule| rule.anchored_by()));
+        let (own_anchors, patterns) =
+            anchors(shipped.len(), own.iter().map(|rule| (rule.anchored_by(), rule.ground())));
         rules.extend(own.into_iter().map(Some));
         Scanner::of(rules, shipped_anchors(), own_anchors, shipped_patterns().and(patterns.build()))
     }
@@ -176,10 +179,10 @@ impl Scanner {
             .iter()
             .cloned()
             .chain(own)
-            .map(|scan_rules::Anchor { keyword, core, rules }| {
+            .map(|scan_rules::Anchor { keyword, core, ground, rules }| {
                 let longest = rules.iter().map(longest).max().unwrap_or(0);
-                let reach = (6 * (longest + LONGEST)).min(LONGEST_MATCH);
-                Anchor { keyword, core, rules, reach, longest: longest + LONGEST + 64 }
+                let reach = (6 * (longest + LONGEST)).min(LONGEST_MATCH).max(REACH);
+                Anchor { keyword, core, ground, rules, reach, longest: longest + LONGEST + 64 }
             })
             .collect();
         let seeds = rules.iter().position(|rule| rule.as_ref().is_some_and(|rule| rule.is_seed_phrase()));

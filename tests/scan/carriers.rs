@@ -68,11 +68,11 @@ pub(crate) const ALL: &[Carrier] = carriers![
     "base64 in gzip" => |scanner, secret| coded(scanner, "gzip", &json(&BASE64_STANDARD.encode(secret))),
     "UTF-16, little end first" => |scanner, secret| {
         let wide: Vec<u8> = around(secret).encode_utf16().flat_map(u16::to_le_bytes).collect();
-        bytes(scanner, &HeaderMap::new(), &wide)
+        plain(scanner, &wide)
     },
     "UTF-16, big end first" => |scanner, secret| {
         let wide: Vec<u8> = around(secret).encode_utf16().flat_map(u16::to_be_bytes).collect();
-        bytes(scanner, &HeaderMap::new(), &wide)
+        plain(scanner, &wide)
     },
     "byte by byte" => |scanner, secret| {
         let mut scan = scanner.content(&HeaderMap::new(), Exemptions::default());
@@ -100,7 +100,27 @@ fn percent(text: &str, stays: fn(u8) -> bool) -> String {
 }
 
 fn content(scanner: &Arc<Scanner>, text: &str) -> Verdict {
-    bytes(scanner, &HeaderMap::new(), text.as_bytes())
+    plain(scanner, text.as_bytes())
+}
+
+/// What is found in a short content is found in a long one, wherever it stands there and however it comes.
+fn plain(scanner: &Arc<Scanner>, text: &[u8]) -> Verdict {
+    let judged = |text: &[u8], piece: usize| {
+        let mut scan = scanner.content(&HeaderMap::new(), Exemptions::default());
+        let mut pieces = text.chunks(piece).map(Bytes::copy_from_slice);
+        pieces.try_for_each(|piece| scan.push(piece).map(drop)).and_then(|()| scan.finish()).map(drop)
+    };
+    let alone = judged(text, usize::MAX);
+    if let Err(finding) = &alone {
+        let filler = "so it goes on and on as it was, ".repeat(200);
+        let lead = &filler[..filler.len() - text.len() % 64];
+        let amid = [format!("{lead}\n").as_bytes(), text, format!("\n{filler}").as_bytes()].concat();
+        for piece in [usize::MAX, 5000, 1000] {
+            let found = judged(&amid, piece).expect_err("found amid a long text too");
+            assert_eq!(found.rule, finding.rule, "{} in pieces of {piece}", String::from_utf8_lossy(text));
+        }
+    }
+    Some(alone)
 }
 
 fn bytes(scanner: &Arc<Scanner>, fields: &HeaderMap, text: &[u8]) -> Verdict {

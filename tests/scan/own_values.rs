@@ -50,8 +50,10 @@ fn every_form_of_an_own_value_is_found_at_every_place_however_it_is_cut() {
         let alone = Arc::new(own(value).scanner().unwrap());
         let whole = Arc::new(Scanner::new(None, own(value)));
         for form in forms(value) {
-            for lead in (0..9).chain([555, 565, 32_760]) {
-                let text = [&b"{\"text\": \"  ".repeat(3000)[..lead], &form, &b" and so on \n".repeat(60)].concat();
+            for (lead, rest) in
+                (0..9).chain([555, 565, 32_760]).map(|lead| (lead, 60)).chain([(0, 600), (1190, 600), (5003, 600)])
+            {
+                let text = [&b"{\"text\": \"  ".repeat(3000)[..lead], &form, &b" and so on \n".repeat(rest)].concat();
                 let found = judge(&whole, &text, text.len());
                 assert!(found.is_some(), "{value} {}", String::from_utf8_lossy(&form));
                 for cut in [7, 1000, lead + form.len() / 2, text.len()] {
@@ -60,6 +62,30 @@ fn every_form_of_an_own_value_is_found_at_every_place_however_it_is_cut() {
             }
         }
     }
+}
+
+#[test]
+fn a_value_of_other_letters_is_found_in_a_long_text() {
+    for value in ["ключ-доступа", "pässwörd!", "käse"] {
+        let scanner = Arc::new(Scanner::new(None, own(value)));
+        let filler = "so it goes on and on as it was, ".repeat(200);
+        let is_short = value.len() < 8;
+        for form in [value.to_owned(), BASE64_STANDARD.encode(format!("a {value} and more"))] {
+            let found = judge(&scanner, format!("{filler}\n{form}\n{filler}").as_bytes(), usize::MAX);
+            assert_eq!(found.is_none(), is_short, "{form}");
+        }
+    }
+}
+
+#[test]
+fn a_long_value_costs_no_more_to_look_for_than_its_begin() {
+    let value: String = (0..40_000_u32).map(|n| format!("{n:x}.")).collect();
+    let scanner = Arc::new(Scanner::new(None, own(&value)));
+    let found = judge(&scanner, &[b"a ".repeat(3000), value.clone().into_bytes()].concat(), usize::MAX);
+    assert_eq!(found, None, "it is longer than what is judged at once");
+    let begin = &value[..3000];
+    let scanner = Arc::new(Scanner::new(None, own(begin)));
+    assert!(judge(&scanner, &[b"a ".repeat(3000), value.into_bytes()].concat(), usize::MAX).is_some());
 }
 
 #[test]

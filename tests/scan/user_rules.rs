@@ -51,6 +51,24 @@ fn a_short_keyword_is_found_in_any_case_whatever_follows_it() {
 }
 
 #[test]
+fn a_rule_without_a_sign_near_its_keyword_finds_what_it_describes_in_a_long_text() {
+    let rules = [
+        (r#"(?i)пароль\s*[:=]\s*(\S{8,40})"#, "пароль", " пароль: q!w#e$r%t^ "),
+        (r#"[a-z]{2,10}:[^\s/@"']{8,40}@db\.corp\.test"#, "db.corp.test", "x = \"bob:p!a#s$s^w^d&1@db.corp.test\""),
+        (r#"(?i)pin[ =:]{1,3}([0-9]{8})"#, "pin ", "a pin 84736251 "),
+        (r#"code [0-9]{2}:[0-9]{2}"#, "code ", "a code 84:73 "),
+    ];
+    let filler = "so it goes on and on as it was, ".repeat(200);
+    for (regex, keyword, text) in rules {
+        for extend in ["", "[extend]\nuseDefault = true\n"] {
+            let rule = format!("{extend}[[rules]]\nid = 'own'\nregex = '''{regex}'''\nkeywords = ['{keyword}']\n");
+            let found = judge(scanner(&rule).unwrap(), &format!("{filler}{text}{filler}"));
+            assert_eq!(found.map(|found| found.rule).as_deref(), Some("own"), "{regex}");
+        }
+    }
+}
+
+#[test]
 fn extending_keeps_the_built_in_rules_but_those_turned_off() {
     let scanner = scanner(RULE).unwrap();
     let ids: Vec<&str> = scanner.rules().map(|rule| rule.id()).collect();

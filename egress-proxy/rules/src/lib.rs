@@ -10,7 +10,9 @@ mod encoding;
 mod file;
 mod patterns;
 mod rarity;
+
 mod shape;
+mod signs;
 
 use std::{borrow::Cow, path::Path};
 
@@ -22,6 +24,7 @@ pub use self::{
     file::{Author, GUARDED, Problem, RulesError, RulesFile},
     patterns::{Builder, Hit, Packed, Patterns, Sieve},
     shape::{ByteSet, Shape, Start, parse},
+    signs::{AHEAD, Ground, PHRASE_BLOCK, PHRASE_STRIDE, REACH, Run, is_block_of_phrase, is_near_sign},
 };
 
 /// How many encodings may lie on top of each other.
@@ -155,6 +158,11 @@ pub enum Structure {
 }
 
 impl Definition {
+    /// Where its keywords are looked for.
+    pub fn ground(&self) -> Ground {
+        self.expression.as_ref().map_or(Ground::EverywhereInAnyForm, |expression| expression.shape.ground)
+    }
+
     /// The most bytes after its keyword that a match may need.
     pub fn longest(&self) -> usize {
         self.expression.as_ref().map_or(0, |expression| expression.shape.longest)

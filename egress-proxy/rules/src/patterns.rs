@@ -14,22 +14,34 @@
 mod builder;
 mod sieve;
 mod sparse;
+mod survey;
 #[cfg(test)]
 mod tests;
 
-use super::{Case, List, encoding::Steps};
+use std::ops::Range;
 
+use super::{
+    Case, List,
+    encoding::Steps,
+    signs::{PHRASE_BLOCK, PHRASE_STRIDE, is_block_of_phrase},
+};
+
+pub(super) use self::builder::core;
 pub use self::{builder::Builder, sieve::Sieve};
 use self::{
     builder::Pattern,
     sieve::{ROW, Row},
     sparse::Sparse,
+    survey::{Lookout, Means, Survey, WORD, ones},
 };
 
 /// Bytes that decide whether a position is worth a comparison.
 const GRAM: usize = 4;
 /// So many positions are looked at before it is asked whether one of them is worth a comparison, where few are.
 const STRIDE: usize = 8;
+
+/// A part of a content that is no longer than this is not surveyed: signs may reach all of it from beyond.
+const SHORT: usize = 1024;
 
 /// A place where a keyword stands, or an escape that may hide one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +55,10 @@ pub struct Hit {
 impl Hit {
     /// A backslash before a character in hexadecimal, as in JSON and most programming languages.
     pub const ESCAPE: u32 = u32::MAX;
+    /// A percent sign, which may begin an escape.
+    pub const PERCENT: u32 = u32::MAX - 1;
+    /// A block that may be of a seed phrase.
+    pub const PHRASE: u32 = u32::MAX - 2;
 }
 
 /// Patterns as they are kept: plain numbers, which a build script can write down.
@@ -57,6 +73,8 @@ pub struct Packed {
     /// One after the other, each as long as its pattern needs; a pattern's number is where its record begins: see
     /// [`Record`].
     pub records: List<u8>,
+    /// Four bytes each of what is looked for everywhere.
+    pub everywhere: List<u32>,
     /// How many keywords the patterns stand for.
     pub keywords: u32,
     /// How far apart the positions may be that are looked at.
@@ -67,6 +85,8 @@ pub struct Packed {
 pub struct Patterns {
     entered: Entered,
     parts: Vec<Part>,
+    /// `None` where every pattern is looked for everywhere.
+    lookout: Option<(Means, Box<Lookout>)>,
 }
 
 enum Entered {
@@ -105,7 +125,8 @@ impl Entry {
     }
 }
 
-/// A pattern: the number of its bytes and whether case counts, what is to be undone, whose keyword it is, and its bytes.
+/// A pattern: the number of its bytes and whether case counts, what is to be undone, whose keyword it is, its bytes, and
+/// what must stand beside them where that is a part of the keyword.
 #[derive(Clone, Copy)]
 struct Record<'a>(&'a [u8]);
 
@@ -113,29 +134,72 @@ struct Record<'a>(&'a [u8]);
 const HEAD: usize = 5;
 /// Beside the number of bytes: case is ignored.
 const FOLD: u8 = 0x80;
+/// Two bytes more follow: the [`Neighbours`].
+const BESIDE: u8 = 0x40;
+
+/// What of a keyword stands before a pattern and after it; zero where nothing does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Neighbours {
+    before: u8,
+    after: u8,
+}
+
+impl Neighbours {
+    const NONE: Neighbours = Neighbours { before: 0, after: 0 };
+
+    /// Whether they may stand around a stretch of a text, escaped or not.
+    #[inline(always)]
+    fn may_stand(self, text: &[u8], start: usize, end: usize) -> bool {
+        let is = |there: u8, byte: u8| there.eq_ignore_ascii_case(&byte);
+        let before = self.before == 0
+            || start.checked_sub(1).and_then(|at| text.get(at)).is_some_and(|there| {
+                // The last of an escape: a digit, or a letter that stands for a control character.
+                let is_digit = (*there as char).to_digit(16) == Some(u32::from(self.before & 15));
+                is(*there, self.before) || is_digit || (self.before.is_ascii_control() && there.is_ascii_lowercase())
+            });
+        let after = self.after == 0
+            || text.get(end).is_some_and(|there| is(*there, self.after) || matches!(there, b'\\' | b'%'));
+        before && after
+    }
+}
 
 impl Record<'_> {
     fn write(pattern: &Pattern, records: &mut Vec<u8>) {
         let bytes = pattern.form.bytes();
-        records.push(bytes.len() as u8 | if pattern.case == Case::Ignored { FOLD } else { 0 });
+        let fold = if pattern.case == Case::Ignored { FOLD } else { 0 };
+        let beside = if pattern.beside == Neighbours::NONE { 0 } else { BESIDE };
+        records.push(bytes.len() as u8 | fold | beside);
         records.push(pattern.form.steps.to_byte());
         records.extend_from_slice(&pattern.keyword.to_le_bytes()[..3]);
         records.extend_from_slice(bytes);
+        if beside != 0 {
+            records.extend_from_slice(&[pattern.beside.before, pattern.beside.after]);
+        }
     }
 
     #[inline(always)]
     fn bytes(&self) -> &[u8] {
-        &self.0[HEAD..][..usize::from(self.0[0] & !FOLD)]
+        &self.0[HEAD..][..usize::from(self.0[0] & !(FOLD | BESIDE))]
+    }
+
+    fn beside(&self) -> Neighbours {
+        match self.0[HEAD + self.bytes().len()..] {
+            [before, after, ..] if self.0[0] & BESIDE != 0 => Neighbours { before, after },
+            _ => Neighbours::NONE,
+        }
     }
 
     /// Most differ within a few bytes, so that a call to compare them all would cost more.
     #[inline(always)]
-    fn stands_in(&self, there: &[u8]) -> bool {
-        let mut pairs = self.bytes().iter().zip(there);
-        match self.0[0] & FOLD {
+    fn stands_at(&self, text: &[u8], start: usize) -> bool {
+        let bytes = self.bytes();
+        let Some(there) = text.get(start..start + bytes.len()) else { return false };
+        let mut pairs = bytes.iter().zip(there);
+        let is_same = match self.0[0] & FOLD {
             0 => pairs.all(|(byte, there)| byte == there),
             _ => pairs.all(|(byte, there)| byte.eq_ignore_ascii_case(there)),
-        }
+        };
+        is_same && self.beside().may_stand(text, start, start + bytes.len())
     }
 
     fn steps(&self) -> Steps {
@@ -190,7 +254,16 @@ impl Patterns {
     }
 
     fn entered(entered: Entered, packed: Packed) -> Patterns {
-        Patterns { entered, parts: vec![Part { packed, first: (0, 0) }] }
+        let mut patterns = Patterns { entered, parts: vec![Part { packed, first: (0, 0) }], lookout: None };
+        patterns.look_out();
+        patterns
+    }
+
+    /// Prepares for what is looked for everywhere; where few positions are looked at, no survey is worth its cost.
+    fn look_out(&mut self) {
+        let everywhere = self.parts.iter().flat_map(|part| part.packed.everywhere.iter().copied());
+        let lookout = || Means::new().zip(Lookout::of(everywhere).map(Box::new));
+        self.lookout = if self.is_sparse() { None } else { lookout() };
     }
 
     /// With further patterns, whose keywords are counted on from those that are there. From then on every position is
@@ -208,6 +281,7 @@ impl Patterns {
             (pattern + last.packed.records.len() as u32, keyword + last.packed.keywords)
         });
         self.parts.push(Part { packed, first });
+        self.look_out();
         self
     }
 
@@ -222,6 +296,94 @@ impl Patterns {
         let part = self.parts.iter().rfind(|part| part.first.0 <= hit.pattern).unwrap_or(&self.parts[0]);
         let record = part.packed.record(hit.pattern - part.first.0);
         ((record.keyword() + part.first.1) as usize, record.steps())
+    }
+
+    /// Reports what of a part of a content needs a closer look: patterns, where [`Ground`](crate::Ground) says that they
+    /// are looked for, escapes of both kinds, and blocks of phrases.
+    ///
+    /// `text` is a stretch of the content that begins at the byte `offset` of it; whether it goes on after the text is
+    /// `goes_on`. What is reported further may depend on where it is cut, but nothing comes of that: see
+    /// [`is_near_sign`](crate::is_near_sign).
+    pub fn sweep_content(
+        &self,
+        text: &[u8],
+        part: Range<usize>,
+        offset: u64,
+        goes_on: bool,
+        mut found: impl FnMut(Hit),
+    ) {
+        let surveyed = self.lookout.as_ref().filter(|_| part.len() > SHORT).zip(self.sieve());
+        let Some(((means, lookout), sieve)) = surveyed else {
+            return self.sweep_everywhere(text, part, offset, found);
+        };
+        // Words lie alike in the content however it is cut; before the first is one that may reach it.
+        let lead = part.start.min(((offset + part.start as u64) % WORD as u64) as usize);
+        let start = part.start - lead;
+        let mut survey = Survey::of(*means, start.checked_sub(WORD).unwrap_or(start));
+        let mut row = Row::EMPTY;
+        let last = (text.len() + 1).saturating_sub(GRAM);
+        loop {
+            // The words before the next that a sign reaches.
+            let mut near = part.start..part.start;
+            let is_more = survey.read(lookout, text, goes_on, |told| {
+                let begin = told.begin;
+                let within = bits_within(begin, &part);
+                let positions = |bits: u64| ones(bits & within).map(|place| begin + place);
+                for at in positions(told.marks) {
+                    let pattern = if text[at] == b'%' { Hit::PERCENT } else { Hit::ESCAPE };
+                    found(Hit { at, pattern });
+                }
+                let blocks = positions(told.phrases).filter(|at| at + PHRASE_BLOCK <= text.len());
+                blocks.for_each(|at| found(Hit { at, pattern: Hit::PHRASE }));
+                if told.is_near {
+                    if near.end != begin {
+                        self.sweep_rows(&mut row, text, near.clone(), &mut found);
+                        near.start = begin.max(part.start);
+                    }
+                    near.end = part.end.min(begin + WORD);
+                    return;
+                }
+                for at in positions(told.starts).filter(|at| *at < last) {
+                    let gram = gram(&text[at..]);
+                    if sieve.may_hold(gram) {
+                        self.compare(text, at, gram, &mut found);
+                    }
+                }
+            });
+            self.sweep_rows(&mut row, text, near, &mut found);
+            if !is_more {
+                break;
+            }
+        }
+    }
+
+    /// The same where every pattern is looked for everywhere.
+    fn sweep_everywhere(&self, text: &[u8], part: Range<usize>, offset: u64, mut found: impl FnMut(Hit)) {
+        let Range { start, end } = part;
+        self.sweep(text, start, end, &mut found);
+        memchr::memchr_iter(b'%', &text[start..end])
+            .for_each(|at| found(Hit { at: start + at, pattern: Hit::PERCENT }));
+        let first = (offset + start as u64).next_multiple_of(PHRASE_STRIDE as u64) - offset;
+        let blocks = (first as usize..end).step_by(PHRASE_STRIDE).filter(|at| is_block_of_phrase(text, *at));
+        blocks.for_each(|at| found(Hit { at, pattern: Hit::PHRASE }));
+    }
+
+    /// Reports the patterns whose deciding four bytes begin within a part of a text.
+    fn sweep_rows(&self, row: &mut Row, text: &[u8], part: Range<usize>, found: &mut impl FnMut(Hit)) {
+        let Some(sieve) = self.sieve() else { return };
+        let end = part.end.min((text.len() + 1).saturating_sub(GRAM));
+        for at in (part.start..end).step_by(ROW) {
+            let part = &text[at..end.min(at + ROW) + GRAM - 1];
+            row.each_marked(sieve, part, |offset, gram| self.compare(text, at + offset, gram, found));
+        }
+    }
+
+    fn sieve(&self) -> Option<&Sieve> {
+        match &self.entered {
+            Entered::Shipped(shipped) => Some(shipped),
+            Entered::Own(own) => Some(own),
+            Entered::Sparse(..) => None,
+        }
     }
 
     /// Reports every pattern whose deciding four bytes begin within `from..to`.
@@ -295,8 +457,7 @@ impl Patterns {
             for entry in entries.iter().map(|entry| Entry::unpack(*entry)).filter(|entry| entry.gram == gram) {
                 let record = packed.record(entry.pattern);
                 let Some(start) = at.checked_sub(usize::from(entry.offset)) else { continue };
-                let there = text.get(start..start + record.bytes().len());
-                if there.is_some_and(|there| record.stands_in(there)) {
+                if record.stands_at(text, start) {
                     found(Hit { at: start, pattern: first.0 + entry.pattern });
                 }
             }
@@ -322,4 +483,10 @@ fn hash(gram: u32) -> u32 {
 #[inline(always)]
 fn bucket(gram: u32, bits: u32) -> usize {
     (hash(gram) >> (32 - bits)) as usize
+}
+
+/// Of the positions in a word that begins at a place, those within a part of the text.
+fn bits_within(begin: usize, part: &Range<usize>) -> u64 {
+    let from = |place: usize| u64::MAX.checked_shl(place.saturating_sub(begin) as u32).unwrap_or(0);
+    from(part.start) & !from(part.end)
 }

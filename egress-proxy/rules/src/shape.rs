@@ -8,10 +8,12 @@ use regex_automata::{
 };
 use regex_syntax::hir::{Class, ClassBytes, Hir, HirKind, literal::Extractor};
 
-use super::{Case, Keyword, LONGEST_MATCH, List};
+use super::{Case, Ground, Keyword, LONGEST_MATCH, List, Run};
 
 /// So many first bytes tell most places that only look alike from matches.
 const LEAD: usize = 24;
+/// So many first bytes are looked at for the run that a match needs.
+const GLANCE: usize = 112;
 /// An expression that needs more memory than this, compiled, is none for a proxy.
 const LARGEST: usize = 4 << 20;
 
@@ -40,6 +42,10 @@ pub struct Shape {
     pub tail: Option<ByteSet>,
     /// A byte without which there is no match, and which is in none of the keywords.
     pub needs: Option<u8>,
+    /// Where the keywords are looked for.
+    pub ground: Ground,
+    /// A run that is near the begin of every match that begins with the keyword.
+    pub run: Option<Run>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +97,8 @@ impl Shape {
                 Closed::AsWritten => None,
             },
             needs: needed(hir).filter(|byte| keywords.iter().all(|keyword| !keyword.text.contains(byte))),
+            ground: Ground::of(hir, keywords, start == Start::AtKeyword),
+            run: if start == Start::AtKeyword { Run::of(hir, GLANCE) } else { None },
         })
     }
 
@@ -271,7 +279,7 @@ fn spells(hir: &Hir, keyword: &Keyword, rest: &mut &[u8]) -> Spelled {
 }
 
 /// A class of characters as one of bytes: the parser makes either kind where only ASCII is in it.
-fn byte_class(class: &Class) -> Option<ClassBytes> {
+pub(super) fn byte_class(class: &Class) -> Option<ClassBytes> {
     match class {
         Class::Bytes(class) => Some(class.clone()),
         Class::Unicode(class) => class.to_byte_class(),

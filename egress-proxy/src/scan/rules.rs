@@ -10,7 +10,9 @@ pub(super) mod structure;
 
 use std::{borrow::Cow, ops::Range};
 
-use scan_rules::{Allowlist, Case, Condition, Definition, Expression, Keyword, Shape, Start, Structure, Target};
+use scan_rules::{
+    Allowlist, Case, Condition, Definition, Expression, Ground, Keyword, Shape, Start, Structure, Target,
+};
 
 pub(super) use self::shipped::{anchors as shipped_anchors, patterns as shipped_patterns, rules as shipped_rules};
 use self::{expression::Machine, structure::holds};
@@ -124,6 +126,14 @@ impl Rule {
         }
     }
 
+    /// Where in a content that is looked for.
+    pub(super) fn ground(&self) -> Ground {
+        match &self.matcher {
+            Matcher::Exact(value) => Ground::of_value(&value.text),
+            Matcher::Expression(_) | Matcher::SeedPhrase => self.definition.ground(),
+        }
+    }
+
     pub(super) fn is_seed_phrase(&self) -> bool {
         matches!(self.matcher, Matcher::SeedPhrase)
     }
@@ -139,6 +149,12 @@ impl Rule {
     /// Whether a match may begin at a place, by its first bytes: `false` is certain, whatever escapes may follow.
     pub(super) fn may_begin(&self, text: &[u8], keyword: usize) -> bool {
         self.definition.expression.as_ref().is_none_or(|expression| expression.shape.may_stand(text, keyword))
+    }
+
+    /// Whether a run that every match holds is missing where one would begin: `true` is certain.
+    pub(super) fn lacks_run(&self, text: &[u8], keyword: usize) -> bool {
+        let run = self.definition.expression.as_ref().and_then(|expression| expression.shape.run);
+        run.is_some_and(|run| run.is_missing(&text[keyword..]))
     }
 
     /// Whether a sign that every match holds is missing all around a place, and nothing can hide it: `true` is certain.

@@ -1,6 +1,6 @@
 //! A closer look at the places that the anchors found: undoes what hides the keyword and asks its rules.
 
-use scan_rules::{Case, DEPTH, Hit, Keyword, Steps};
+use scan_rules::{Case, DEPTH, Ground, Hit, Keyword, PHRASE_STRIDE, Steps, is_near_sign};
 
 use super::{
     Anchor, Exemptions, Layer, Rule, Scanner,
@@ -64,10 +64,7 @@ impl Scanner {
             memchr::memchr_iter(escape.mark(), text).for_each(&mut found);
         }
         if self.seeds.is_some() {
-            (0..text.len())
-                .step_by(seed::STRIDE as usize)
-                .filter(|at| seed::may_be_in_phrase(text, *at))
-                .for_each(&mut found);
+            (0..text.len()).step_by(PHRASE_STRIDE).filter(|at| seed::may_be_in_phrase(text, *at)).for_each(&mut found);
         }
     }
 
@@ -93,7 +90,7 @@ impl Scanner {
             }
         }
         if self.seeds.is_some() {
-            for at in (0..upto).step_by(seed::STRIDE as usize) {
+            for at in (0..upto).step_by(PHRASE_STRIDE) {
                 if seed::may_be_in_phrase(text, at)
                     && let Some(found) = self.seed_phrase(text, at, except)
                 {
@@ -125,9 +122,16 @@ impl Scanner {
         Look { scanner: self, keyword, except }.glance(&text[start..end], hit.at - start, steps)
     }
 
-    /// Asks the rules at a hit in a text that is wholly there as far as they may read.
+    /// Asks the rules at a hit in a content that is there as far as they may read, and as far as signs reach.
     pub(super) fn examine(&self, text: &[u8], hit: Hit, except: &Exemptions) -> Option<Match> {
-        self.examine_with(text, hit, except, Trail::EMPTY)
+        let (keyword, steps) = self.patterns.found(hit);
+        let is_looked_for = match self.anchors[keyword].ground {
+            Ground::EverywhereInAnyForm => true,
+            Ground::Everywhere if steps.depth() == 0 => true,
+            // Where a sweep found it depends on more than the bytes.
+            Ground::Everywhere | Ground::NearSigns => is_near_sign(text, hit.at),
+        };
+        if is_looked_for { self.examine_with(text, hit, except, Trail::EMPTY) } else { None }
     }
 
     fn examine_with(&self, text: &[u8], hit: Hit, except: &Exemptions, trail: Trail) -> Option<Match> {
@@ -180,7 +184,9 @@ impl Look<'_> {
             Case::Counts => pairs.all(|(there, byte)| there == byte),
             Case::Ignored => pairs.all(|(there, byte)| there.eq_ignore_ascii_case(byte)),
         };
-        same && self.asked(anchor).any(|(_, rule)| rule.may_begin(text, start) && !rule.lacks_sign(text, start))
+        same && self.asked(anchor).any(|(_, rule)| {
+            rule.may_begin(text, start) && !rule.lacks_run(text, start) && !rule.lacks_sign(text, start)
+        })
     }
 
     /// `at` is where the keyword stands in `text`, or the pattern that hides it under `steps`.

@@ -1,14 +1,14 @@
 //! The stretch of a content that is being judged: bytes come in pieces of any size, and verdicts come out as if the
 //! whole had been there at once.
 //!
-//! Every byte is swept once, where it lies: of a piece without a place to look at no more is copied than what follows
+//! Every byte is swept once, where it lies: of a long piece without a place to look at no more is copied than what follows
 //! needs before it. A place that needs a closer look waits until as many bytes have followed as its rules may read;
 //! places are looked at in the order of the content, each with exactly the same bytes around it however they came. What
 //! is before the first waiting place may leave.
 
 use std::{collections::VecDeque, ops::Range};
 
-use scan_rules::{Hit, LONGEST};
+use scan_rules::{AHEAD, Hit, LONGEST};
 
 use super::{
     Exemptions, HOLD_BACK, Scanner,
@@ -21,6 +21,10 @@ use super::{
 const SLICE: usize = 32 * 1024;
 /// Bytes that are swept only when more came after them.
 const LAG: usize = LONGEST + 8;
+/// As many of a long piece, so that all is known of those that are swept.
+const LONG_LAG: usize = LAG + AHEAD;
+/// A piece that is so long can wait that long for the next.
+const LONG: usize = 4 * 1024;
 /// A stretch with escapes that may hide keywords is unescaped this far at a time.
 const ESCAPED: usize = 1536;
 /// The kinds of escapes, by their places in [`Escape::ALL`].
@@ -105,30 +109,31 @@ impl Tape {
     pub(super) fn push(&mut self, scanner: &Scanner, asked: &mut Asked, bytes: &[u8]) -> Result<u64, Stop> {
         for slice in bytes.chunks(SLICE) {
             self.forget();
-            // Among many patterns some place is found in nearly every slice.
-            let lead = if scanner.patterns.is_sparse() { LEAD } else { SLICE };
-            let (lead, rest) = slice.split_at(slice.len().min(lead));
-            self.take(scanner, asked, lead)?;
-            match (rest, self.waiting.is_empty()) {
-                ([], _) => {}
-                (_, true) => self.pass(scanner, asked, slice)?,
-                (_, false) => self.take(scanner, asked, rest)?,
+            if slice.len() < LONG {
+                self.take(scanner, asked, slice, LAG)?;
+                continue;
+            }
+            let (lead, rest) = slice.split_at(LEAD + AHEAD);
+            self.take(scanner, asked, lead, LONG_LAG)?;
+            match self.waiting.is_empty() {
+                true => self.pass(scanner, asked, slice)?,
+                false => self.take(scanner, asked, rest, LONG_LAG)?,
             }
         }
         Ok(self.clear())
     }
 
-    /// Takes in the next bytes, and judges what they complete.
-    fn take(&mut self, scanner: &Scanner, asked: &mut Asked, bytes: &[u8]) -> Result<(), Stop> {
+    /// Takes in the next bytes, and judges what they complete; the last are not swept.
+    fn take(&mut self, scanner: &Scanner, asked: &mut Asked, bytes: &[u8], lag: usize) -> Result<(), Stop> {
         self.held.extend_from_slice(bytes);
-        self.sweep(scanner, &asked.except, Rest::Awaited);
+        self.sweep(scanner, &asked.except, self.held.len().saturating_sub(lag), Rest::Awaited);
         self.judge(scanner, asked, self.end())
     }
 
     /// Sweeps a slice whose lead was taken in, and takes in the rest only if there is a place to look at. None waits so far.
     fn pass(&mut self, scanner: &Scanner, asked: &mut Asked, slice: &[u8]) -> Result<(), Stop> {
-        let base = self.end() - LEAD as u64;
-        let to = slice.len() - LAG;
+        let base = self.end() - (LEAD + AHEAD) as u64;
+        let to = slice.len() - LONG_LAG;
         let sweep = Sweep { text: slice, base, part: LEAD - LAG..to, rest: Rest::Awaited };
         let fresh = sweep.places(scanner, &asked.except, &mut self.covered);
         if fresh.is_empty() {
@@ -138,15 +143,15 @@ impl Tape {
             (self.base, self.swept) = (base + kept as u64, KEPT);
             return Ok(());
         }
-        self.held.extend_from_slice(&slice[LEAD..]);
-        self.swept = self.held.len() - LAG;
+        self.held.extend_from_slice(&slice[LEAD + AHEAD..]);
+        self.swept = self.held.len() - LONG_LAG;
         self.wait(fresh);
         self.judge(scanner, asked, self.end())
     }
 
     /// Judges what is left: no more bytes come.
     pub(super) fn finish(&mut self, scanner: &Scanner, asked: &mut Asked) -> Result<u64, Stop> {
-        self.sweep(scanner, &asked.except, Rest::None);
+        self.sweep(scanner, &asked.except, self.held.len(), Rest::None);
         self.judge(scanner, asked, u64::MAX)?;
         Ok(self.end())
     }
@@ -164,12 +169,8 @@ impl Tape {
         (byte - self.base) as usize
     }
 
-    /// Sweeps what was taken in and not swept.
-    fn sweep(&mut self, scanner: &Scanner, except: &Exemptions, rest: Rest) {
-        let to = match rest {
-            Rest::Awaited => self.held.len().saturating_sub(LAG),
-            Rest::None => self.held.len(),
-        };
+    /// Sweeps what was taken in and not swept, up to a place.
+    fn sweep(&mut self, scanner: &Scanner, except: &Exemptions, to: usize, rest: Rest) {
         if to <= self.swept {
             return;
         }
@@ -260,31 +261,28 @@ impl Sweep<'_> {
                 fresh.push(Waiting { at, due, what: Candidate::Escapes { kind } });
             }
         };
-        scanner.patterns.sweep(text, from, to, |hit: Hit| {
-            if hit.pattern == Hit::ESCAPE {
-                return escape_at(hit.at, JSON, &mut fresh);
+        let goes_on = *rest == Rest::Awaited;
+        scanner.patterns.sweep_content(text, from..to, *base, goes_on, |hit: Hit| {
+            let at = base + hit.at as u64;
+            match hit.pattern {
+                Hit::ESCAPE => return escape_at(hit.at, JSON, &mut fresh),
+                Hit::PERCENT => return escape_at(hit.at, PERCENT, &mut fresh),
+                Hit::PHRASE => {
+                    if scanner.seeds.is_some() && seed::may_block_be_in_phrase(text, hit.at) {
+                        fresh.push(Waiting { at, due: at + seed::REACH as u64, what: Candidate::Words });
+                    }
+                    return;
+                }
+                _ => {}
             }
             // Most places are none at a glance, and need not wait for one.
-            let is_there = *rest == Rest::None || hit.at + GLIMPSE <= text.len();
+            let is_there = !goes_on || hit.at + GLIMPSE <= text.len();
             if is_there && !scanner.is_worth_a_look(text, hit, except) {
                 return;
             }
-            let at = base + hit.at as u64;
             let due = at + scanner.reach(hit) as u64;
             fresh.push(Waiting { at, due, what: Candidate::Keyword { pattern: hit.pattern } });
         });
-        for offset in memchr::memchr_iter(Escape::Percent.mark(), &text[from..to]) {
-            escape_at(from + offset, PERCENT, &mut fresh);
-        }
-        if scanner.seeds.is_some() {
-            let mut at = (base + from as u64).next_multiple_of(seed::STRIDE);
-            while at < base + to as u64 {
-                if seed::may_be_in_phrase(text, (at - base) as usize) {
-                    fresh.push(Waiting { at, due: at + seed::REACH as u64, what: Candidate::Words });
-                }
-                at += seed::STRIDE;
-            }
-        }
         fresh
     }
 }

@@ -1,9 +1,9 @@
 //! How keywords become patterns: every form of each, the places by which it is looked for, and the tables in which these
 //! are found.
 
-use super::{Entry, GRAM, Packed, Record, bucket};
+use super::{Entry, GRAM, Neighbours, Packed, Record, bucket};
 use crate::{
-    Case, DEPTH, Keyword,
+    Case, DEPTH, Ground, Keyword,
     encoding::{Encoded, forms},
     rarity::rarity,
 };
@@ -23,6 +23,9 @@ pub(super) struct Pattern {
     plain: Box<[u8]>,
     pub case: Case,
     pub keyword: u32,
+    pub beside: Neighbours,
+    /// Whether it is looked for where no sign is.
+    is_everywhere: bool,
 }
 
 /// Makes patterns of keywords.
@@ -32,10 +35,14 @@ pub struct Builder {
     keywords: u32,
 }
 
+/// A keyword's number, and where it is looked for.
+#[derive(Clone, Copy)]
+struct Index(u32, Ground);
+
 impl Builder {
     /// Adds a keyword in all its forms; answers where in it the part begins that the patterns stand for.
-    pub fn add(&mut self, keyword: &Keyword) -> usize {
-        let index = self.keywords;
+    pub fn add(&mut self, keyword: &Keyword, ground: Ground) -> usize {
+        let index = Index(self.keywords, ground);
         self.keywords += 1;
         let (start, core) = core(&keyword.text);
         if !keyword.completions.is_empty() {
@@ -63,6 +70,13 @@ impl Builder {
         } else {
             forms(core, DEPTH).into_iter().for_each(|form| self.enter(index, core, form, Case::Counts));
         }
+        let past = start + core.len();
+        if keyword.completions.is_empty() && core.len() >= GRAM {
+            let byte = |place: Option<usize>| place.and_then(|place| keyword.text.get(place)).copied().unwrap_or(0);
+            let beside = Neighbours { before: byte(start.checked_sub(1)), after: byte(Some(past)) };
+            let is_plain = |pattern: &&mut Pattern| pattern.keyword == index.0 && pattern.form.steps.depth() == 0;
+            self.patterns.iter_mut().rev().find(is_plain).into_iter().for_each(|pattern| pattern.beside = beside);
+        }
         if core.len() == keyword.text.len() && !core.iter().all(|byte| stays_plain(*byte)) {
             // No part of it is safe from being escaped: as URLs and JSON write it.
             let signs = |sign: &dyn Fn(u8) -> Vec<u8>| core.iter().flat_map(|byte| sign(*byte)).collect::<Vec<u8>>();
@@ -80,7 +94,7 @@ impl Builder {
 
     /// Adds a keyword that is too short to be looked for, with what may follow it. Encoded, no more of that is looked at
     /// than four bytes need: most of them look alike there.
-    fn add_completed(&mut self, index: u32, completed: impl Iterator<Item = Vec<u8>>) {
+    fn add_completed(&mut self, index: Index, completed: impl Iterator<Item = Vec<u8>>) {
         let shortest = |text: Vec<u8>| forms(&text, DEPTH).into_iter().map(move |form| (form.shortest(), text.clone()));
         let mut all: Vec<(Encoded, Vec<u8>)> = completed.flat_map(shortest).collect();
         all.sort_unstable();
@@ -89,9 +103,15 @@ impl Builder {
     }
 
     /// Adds one form of a keyword. A pattern shorter than four bytes cannot be looked for and is ignored.
-    fn enter(&mut self, keyword: u32, plain: &[u8], form: Encoded, case: Case) {
+    fn enter(&mut self, Index(keyword, ground): Index, plain: &[u8], form: Encoded, case: Case) {
+        let is_everywhere = match ground {
+            Ground::NearSigns => false,
+            Ground::Everywhere => form.steps.depth() == 0,
+            Ground::EverywhereInAnyForm => true,
+        };
         if form.bytes().len() >= GRAM {
-            self.patterns.push(Pattern { form, plain: plain.into(), case, keyword });
+            let beside = Neighbours::NONE;
+            self.patterns.push(Pattern { form, plain: plain.into(), case, keyword, beside, is_everywhere });
         }
     }
 
@@ -110,6 +130,7 @@ impl Builder {
     fn packed(self, gap: usize) -> Packed {
         let mut entries = Vec::with_capacity(self.patterns.len() * 2 * gap);
         let mut records = Vec::new();
+        let mut everywhere = Vec::new();
         for pattern in &self.patterns {
             let number = records.len() as u32;
             Record::write(pattern, &mut records);
@@ -118,6 +139,7 @@ impl Builder {
             for offset in first..first + gap {
                 for gram in spellings(&bytes[offset..offset + GRAM], pattern.case) {
                     entries.push(Entry { gram, pattern: number, offset: offset as u8 });
+                    everywhere.extend(pattern.is_everywhere.then_some(gram));
                 }
             }
         }
@@ -137,6 +159,7 @@ impl Builder {
             starts: starts.into(),
             entries: entries.into_iter().map(Entry::pack).collect(),
             records: records.into(),
+            everywhere: everywhere.into(),
             keywords: self.keywords,
             gap,
         }
@@ -144,7 +167,7 @@ impl Builder {
 }
 
 /// The part of a keyword to look for: the longest that no encoder of URLs or JSON would touch.
-fn core(keyword: &[u8]) -> (usize, &[u8]) {
+pub(crate) fn core(keyword: &[u8]) -> (usize, &[u8]) {
     let (mut start, mut best) = (0, 0..0);
     for place in 0..=keyword.len() {
         if !keyword.get(place).is_some_and(|byte| stays_plain(*byte)) {

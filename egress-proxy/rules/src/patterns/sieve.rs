@@ -41,7 +41,7 @@ impl Sieve {
         self.grams[word] |= 1 << bit;
     }
 
-    fn may_hold(&self, gram: u32) -> bool {
+    pub(super) fn may_hold(&self, gram: u32) -> bool {
         let (word, bit) = word(gram);
         self.grams[word] >> bit & 1 == 1
     }

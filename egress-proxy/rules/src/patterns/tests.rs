@@ -1,9 +1,13 @@
 //! The pass against one that compares at every position and skips nothing.
 
-use std::{borrow::Cow, collections::HashMap, path::Path};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use super::*;
-use crate::{Keyword, anchors, shipped};
+use crate::{Ground, Keyword, anchors, shipped};
 
 /// What a pass that looks at every entry at every position finds.
 struct Plain<'p> {
@@ -27,10 +31,8 @@ impl Plain<'_> {
             hits.extend(is_hexadecimal_escape(gram).then_some(Hit { at, pattern: Hit::ESCAPE }));
             for entry in self.entries.get(&gram).into_iter().flatten() {
                 let record = self.packed.record(entry.pattern);
-                let there = at.checked_sub(entry.offset.into()).and_then(|start| Some((start, text.get(start..)?)));
-                if let Some((start, there)) = there
-                    && there.len() >= record.bytes().len()
-                    && record.stands_in(there)
+                if let Some(start) = at.checked_sub(entry.offset.into())
+                    && record.stands_at(text, start)
                 {
                     hits.push(Hit { at: start, pattern: entry.pattern });
                 }
@@ -61,7 +63,7 @@ fn hits(patterns: &Patterns, text: &[u8], from: usize, to: usize) -> Vec<Hit> {
 
 fn packed() -> Packed {
     let rules = shipped(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("the rules are valid");
-    anchors(0, rules.iter().map(|rule| &*rule.keywords)).1.build()
+    anchors(0, rules.iter().map(|rule| (&*rule.keywords, rule.ground()))).1.build()
 }
 
 /// Each once.
@@ -107,6 +109,36 @@ impl Numbers {
                     text[spoiled] ^= 1 << self.below(8);
                 }
                 _ => text.extend(pattern),
+            }
+        }
+        text.truncate(length);
+        text
+    }
+
+    /// A text of words, and once in a while of something that is a sign, a pattern or nearly one.
+    fn content(&mut self, records: &[Record<'_>], length: usize) -> Vec<u8> {
+        const WORDS: [&[u8]; 8] =
+            [b"as ", b"it was, ", b"(so) ", b"on and on; ", b"a: b\n", b"letter ", b"\\n ", b"= "];
+        const SIGNS: [&[u8]; 8] = [
+            b"ada:hunter2@host ",
+            b"\xff@b ",
+            b"x%40y ",
+            b"\\u0040 ",
+            b"a\0b\0",
+            b"\\\\u005cx ",
+            b"one.two=three~four.five=six~seven.eight ",
+            b"100% @home ",
+        ];
+        let mut text = Vec::new();
+        while text.len() < length {
+            match self.below(40) {
+                0 => text.extend((0..8 + self.below(30)).map(|_| b"abcXYZ019_-+/%\\\r\n"[self.below(17)])),
+                1 => text.extend(SIGNS[self.below(8)]),
+                2..8 => {
+                    text.extend(records[self.below(records.len())].bytes());
+                    text.push(b' ');
+                }
+                _ => (0..1 + self.below(12)).for_each(|_| text.extend(WORDS[self.below(8)])),
             }
         }
         text.truncate(length);
@@ -158,7 +190,7 @@ fn the_pass_finds_what_a_plain_one_finds() {
 
 #[test]
 fn the_sparse_pass_finds_what_a_plain_one_finds() {
-    let packed = anchors(0, [&[credential()][..]].into_iter()).1.build_sparse();
+    let packed = anchors(0, [(&[credential()][..], Ground::NearSigns)].into_iter()).1.build_sparse();
     let patterns = Patterns::of(packed.clone());
     assert!(patterns.is_sparse());
     assert_finds_what_a_plain_pass_finds(&patterns, &packed);
@@ -167,7 +199,7 @@ fn the_sparse_pass_finds_what_a_plain_one_finds() {
 #[test]
 fn further_patterns_are_found_beside_the_first() {
     let build = |sparse: bool| {
-        let builder = anchors(0, [&[credential()][..]].into_iter()).1;
+        let builder = anchors(0, [(&[credential()][..], Ground::NearSigns)].into_iter()).1;
         if sparse { builder.build_sparse() } else { builder.build() }
     };
     let text = [&b"x".repeat(ROW - 7)[..], b"AKIA q7Zt-93kfLw0_xPa5RbV"].concat();
@@ -184,4 +216,75 @@ fn further_patterns_are_found_beside_the_first() {
     assert!(!turned.is_sparse());
     assert_eq!(keywords(&turned).first(), Some(&1), "AKIA's comes after the credential's");
     assert!(keywords(&turned).contains(&0));
+}
+
+/// What a sweep of a content reports, but for patterns; escapes and percent signs everywhere, phrases at every second half
+/// of a word.
+fn others(text: &[u8], part: Range<usize>, offset: usize) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    for at in part {
+        let is_escape = text.get(at..at + GRAM).is_some_and(|four| is_escape(gram(four)));
+        hits.extend(is_escape.then_some(Hit { at, pattern: Hit::ESCAPE }));
+        hits.extend((text[at] == b'%').then_some(Hit { at, pattern: Hit::PERCENT }));
+        let is_block = (offset + at).is_multiple_of(PHRASE_STRIDE) && is_block_of_phrase(text, at);
+        hits.extend(is_block.then_some(Hit { at, pattern: Hit::PHRASE }));
+    }
+    hits.sort_unstable();
+    hits
+}
+
+#[test]
+fn a_sweep_of_a_content_leaves_out_only_what_no_sign_reaches() {
+    let packed = packed();
+    let patterns = Patterns::of(packed.clone());
+    let plain = Plain::of(&packed);
+    let records = records(&packed);
+    let mut everywhere: HashMap<u32, Vec<Entry>> = HashMap::new();
+    let grams: HashSet<u32> = packed.everywhere.iter().copied().collect();
+    for entry in packed.entries.iter().map(|entry| Entry::unpack(*entry)).filter(|entry| grams.contains(&entry.gram)) {
+        everywhere.entry(entry.pattern).or_default().push(entry);
+    }
+    let mut numbers = Numbers(0x516e);
+    let (mut near, mut far) = (0, 0);
+    for round in 0..80 {
+        let length = if round < 20 { 1010 + round } else { 1000 + numbers.below(9000) };
+        let text = numbers.content(&records, length);
+        // A part as it lies in a stream.
+        let offset = 64 * numbers.below(3);
+        let start = numbers.below(length / 3);
+        let ends = numbers.below(2) == 0;
+        let past = if ends { length } else { length - numbers.below(length / 3) };
+        let (there, end) = (&text[..past], if ends { past } else { past.saturating_sub(24).max(start) });
+        let mut hits = Vec::new();
+        patterns.sweep_content(there, start..end, offset as u64, !ends, |hit| hits.push(hit));
+        hits.sort_unstable();
+        hits.dedup();
+        let (found, other): (Vec<Hit>, Vec<Hit>) = hits.into_iter().partition(|hit| hit.pattern < Hit::PHRASE);
+        assert_eq!(other, others(there, start..end, offset));
+        let whole: Vec<Hit> =
+            plain.hits(there, start, end).into_iter().filter(|hit| hit.pattern < Hit::PHRASE).collect();
+        assert!(found.iter().all(|hit| whole.binary_search(hit).is_ok()));
+        for hit in whole {
+            let is_everywhere = || {
+                everywhere.get(&hit.pattern).into_iter().flatten().any(|entry| {
+                    let four = text.get(hit.at + usize::from(entry.offset)..).filter(|rest| rest.len() >= GRAM);
+                    four.is_some_and(|four| gram(four) == entry.gram)
+                })
+            };
+            if crate::is_near_sign(&text, hit.at) || is_everywhere() {
+                near += 1;
+                assert!(
+                    found.binary_search(&hit).is_ok(),
+                    "{hit:?} of {start}..{end} in {}",
+                    String::from_utf8_lossy(there)
+                );
+            } else {
+                far += usize::from(found.binary_search(&hit).is_err());
+            }
+        }
+    }
+    assert!(near > 500, "{near} are near a sign");
+    if Means::new().is_some() {
+        assert!(far > 200, "{far} are near none, and left out");
+    }
 }

@@ -7,7 +7,8 @@ use std::{
 };
 
 use scan_rules::{
-    Anchor, ByteSet, Case, Definition, Expression, Keyword, Packed, Patterns, Shape, Sieve, Start, Structure,
+    Anchor, ByteSet, Case, Definition, Expression, Ground, Keyword, Packed, Patterns, Run, Shape, Sieve, Start,
+    Structure,
 };
 
 use super::Rule;
@@ -37,6 +38,7 @@ pub(in crate::scan) fn patterns() -> Patterns {
         starts: Cow::Borrowed(&written::STARTS),
         entries: Cow::Borrowed(&written::ENTRIES),
         records: Cow::Borrowed(RECORDS),
+        everywhere: Cow::Borrowed(&written::EVERYWHERE),
         keywords: written::ANCHORS.len() as u32,
         gap: 1,
     };

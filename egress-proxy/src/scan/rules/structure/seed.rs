@@ -1,15 +1,13 @@
 //! Seed phrases: twelve to twenty-four words of a list of 2048, the last bits a checksum (BIP-39).
 //!
 //! They have no keyword. But a phrase is at least 47 bytes long and consists of nothing but these words, so it is
-//! enough to look at one block in every [`STRIDE`] bytes, and at the words around it only where it could be of one.
+//! enough to look at one block in every [`PHRASE_STRIDE`](scan_rules::PHRASE_STRIDE) bytes, and at the words around it only where it could be of one.
 
 use std::sync::LazyLock;
 
 use ring::digest;
+use scan_rules::{PHRASE_BLOCK as BLOCK, is_block_of_phrase};
 
-/// Every phrase has a whole block in it that begins at a multiple of this.
-pub(in crate::scan) const STRIDE: u64 = 32;
-const BLOCK: usize = 16;
 /// A phrase's fewest words, a word's fewest and most letters, the most bytes between two words.
 const FEWEST: usize = 12;
 const SHORTEST: usize = 3;
@@ -83,8 +81,13 @@ impl Word {
 /// Whether as many words as a phrase has may be on the list around a place: cheap, and wrong once in a while. A text that
 /// ends before that is known may go on.
 pub(in crate::scan) fn may_be_in_phrase(text: &[u8], at: usize) -> bool {
+    is_block_of_phrase(text, at) && may_block_be_in_phrase(text, at)
+}
+
+/// The same where the block at that place is known to be of a phrase.
+pub(in crate::scan) fn may_block_be_in_phrase(text: &[u8], at: usize) -> bool {
     let block = text.get(at..).and_then(|rest| rest.first_chunk());
-    if !block.is_some_and(|block| is_of_phrase(block) && are_words(letters_of(block))) {
+    if !block.is_some_and(|block| are_words(letters_of(block))) {
         return false;
     }
     let word = sample(text, at);
@@ -245,24 +248,6 @@ fn letters_before(text: &[u8], at: usize) -> usize {
     ((!small_letters(eight_before(text, at)) & SIGNS).leading_zeros() / 8) as usize
 }
 
-/// Whether a block holds nothing but letters and separators, as they are or escaped, and little else: all of it at once,
-/// for which byte it is not cannot be guessed.
-fn is_of_phrase(block: &[u8; BLOCK]) -> bool {
-    let within = |byte: u8, first: u8, last: u8| byte.wrapping_sub(first) <= last - first;
-    block.iter().fold(true, |all, &byte| {
-        all & (within(byte, b'a', b'z')
-            | within(byte, b'\t', b'\r')
-            | within(byte, b'+', b'-')
-            | within(byte, b'0', b'2')
-            | (byte == b' ')
-            | (byte == b'"')
-            | (byte == b'%')
-            | (byte == b'A')
-            | (byte == b'\\')
-            | (byte == b'_'))
-    })
-}
-
 /// A bit for each byte of a block that is a small letter.
 fn letters_of(block: &[u8; BLOCK]) -> u32 {
     // The product has the lowest bit of each byte in its highest byte.
@@ -338,7 +323,11 @@ mod tests {
         {
             let phrase = words.iter().cycle().take(24).map(String::as_str).collect::<Vec<_>>().join(&separator);
             for block in phrase.as_bytes().windows(BLOCK).filter_map(<[u8]>::first_chunk) {
-                assert!(is_of_phrase(block) && are_words(letters_of(block)), "{}", String::from_utf8_lossy(block));
+                assert!(
+                    is_block_of_phrase(block, 0) && are_words(letters_of(block)),
+                    "{}",
+                    String::from_utf8_lossy(block)
+                );
             }
         }
         for none in ["as it is a while", "one connections!", "in    the garden", "                "] {
