@@ -181,7 +181,7 @@ impl Scanner {
             .chain(own)
             .map(|scan_rules::Anchor { keyword, core, ground, rules }| {
                 let longest = rules.iter().map(longest).max().unwrap_or(0);
-                let reach = (6 * (longest + LONGEST)).min(LONGEST_MATCH).max(REACH);
+                let reach = (6 * (longest + LONGEST)).clamp(REACH, LONGEST_MATCH);
                 Anchor { keyword, core, ground, rules, reach, longest: longest + LONGEST + 64 }
             })
             .collect();

@@ -18,7 +18,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
-use std::ops::Range;
+use std::{ops::Range, sync::OnceLock};
 
 use super::{
     Case, List,
@@ -85,8 +85,8 @@ pub struct Packed {
 pub struct Patterns {
     entered: Entered,
     parts: Vec<Part>,
-    /// `None` where every pattern is looked for everywhere.
-    lookout: Option<(Means, Box<Lookout>)>,
+    /// Prepared when the first content comes.
+    survey: OnceLock<Option<(Means, Box<Lookout>)>>,
 }
 
 enum Entered {
@@ -254,16 +254,18 @@ impl Patterns {
     }
 
     fn entered(entered: Entered, packed: Packed) -> Patterns {
-        let mut patterns = Patterns { entered, parts: vec![Part { packed, first: (0, 0) }], lookout: None };
-        patterns.look_out();
-        patterns
+        Patterns { entered, parts: vec![Part { packed, first: (0, 0) }], survey: OnceLock::new() }
     }
 
-    /// Prepares for what is looked for everywhere; where few positions are looked at, no survey is worth its cost.
-    fn look_out(&mut self) {
-        let everywhere = self.parts.iter().flat_map(|part| part.packed.everywhere.iter().copied());
-        let lookout = || Means::new().zip(Lookout::of(everywhere).map(Box::new));
-        self.lookout = if self.is_sparse() { None } else { lookout() };
+    /// What a survey needs; `None` where every pattern is looked for everywhere, as where few positions are looked at: there
+    /// no survey is worth its cost.
+    fn survey(&self) -> Option<(Means, &Lookout, &Sieve)> {
+        let sieve = self.sieve()?;
+        let prepared = self.survey.get_or_init(|| {
+            let everywhere = self.parts.iter().flat_map(|part| part.packed.everywhere.iter().copied());
+            Means::new().zip(Lookout::of(everywhere).map(Box::new))
+        });
+        prepared.as_ref().map(|(means, lookout)| (*means, &**lookout, sieve))
     }
 
     /// With further patterns, whose keywords are counted on from those that are there. From then on every position is
@@ -281,12 +283,12 @@ impl Patterns {
             (pattern + last.packed.records.len() as u32, keyword + last.packed.keywords)
         });
         self.parts.push(Part { packed, first });
-        self.look_out();
         self
     }
 
     /// Whether few positions are looked at.
-    pub fn is_sparse(&self) -> bool {
+    #[cfg(test)]
+    fn is_sparse(&self) -> bool {
         matches!(self.entered, Entered::Sparse(..))
     }
 
@@ -312,14 +314,14 @@ impl Patterns {
         goes_on: bool,
         mut found: impl FnMut(Hit),
     ) {
-        let surveyed = self.lookout.as_ref().filter(|_| part.len() > SHORT).zip(self.sieve());
-        let Some(((means, lookout), sieve)) = surveyed else {
+        let surveyed = if part.len() > SHORT { self.survey() } else { None };
+        let Some((means, lookout, sieve)) = surveyed else {
             return self.sweep_everywhere(text, part, offset, found);
         };
         // Words lie alike in the content however it is cut; before the first is one that may reach it.
         let lead = part.start.min(((offset + part.start as u64) % WORD as u64) as usize);
         let start = part.start - lead;
-        let mut survey = Survey::of(*means, start.checked_sub(WORD).unwrap_or(start));
+        let mut survey = Survey::of(means, start.checked_sub(WORD).unwrap_or(start));
         let mut row = Row::EMPTY;
         let last = (text.len() + 1).saturating_sub(GRAM);
         loop {

@@ -6,6 +6,7 @@
 //! words. What is looked for everywhere is found by the halves of its bytes, in eight groups at once.
 //!
 //! It needs a processor that can look up bytes within a register; without one, every pattern is looked for everywhere.
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "nothing is surveyed there"))]
 
 use fearless_simd::{Simd, prelude::*, u8x32};
 

@@ -58,8 +58,7 @@ impl Machine {
 /// Small before fast: a rule reads some hundred bytes at a time, and there are many rules.
 fn compile(text: &str) -> Option<meta::Regex> {
     let hir = parse(text).ok()?;
-    let config =
-        meta::Config::new().utf8_empty(false).auto_prefilter(false).hybrid(false).onepass_size_limit(Some(16 << 10));
+    let config = meta::Config::new().utf8_empty(false).auto_prefilter(false).onepass_size_limit(Some(16 << 10));
     meta::Builder::new().configure(config).build_from_hir(&hir).ok()
 }
 
