@@ -54,7 +54,7 @@ fn a_short_keyword_is_found_in_any_case_whatever_follows_it() {
 fn a_rule_without_a_sign_near_its_keyword_finds_what_it_describes_in_a_long_text() {
     let rules = [
         (r#"(?i)пароль\s*[:=]\s*(\S{8,40})"#, "пароль", " пароль: q!w#e$r%t^ "),
-        (r#"[a-z]{2,10}:[^\s/@"']{8,40}@db\.corp\.test"#, "db.corp.test", "x = \"bob:p!a#s$s^w^d&1@db.corp.test\""),
+        (r#"[a-z]{2,10}:[^\s/@"'<>`]{8,40}@db\.corp\.test"#, "db.corp.test", "x = \"bob:p!a#s$s^w^d&1@db.corp.test\""),
         (r#"(?i)pin[ =:]{1,3}([0-9]{8})"#, "pin ", "a pin 84736251 "),
         (r#"code [0-9]{2}:[0-9]{2}"#, "code ", "a code 84:73 "),
     ];

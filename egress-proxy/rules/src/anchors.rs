@@ -21,15 +21,15 @@ pub struct Anchor {
 pub fn anchors<'a>(first: usize, rules: impl Iterator<Item = (&'a [Keyword], Ground)>) -> (Vec<Anchor>, Builder) {
     let mut anchors: Vec<Anchor> = Vec::new();
     let mut known = HashMap::new();
-    for (rule, (keywords, at)) in rules.enumerate() {
+    for (rule, (keywords, ground)) in rules.enumerate() {
         for keyword in keywords {
             let place = *known.entry((&keyword.text, keyword.case)).or_insert_with(|| {
                 let keyword = Keyword { completions: Vec::new(), ..keyword.clone() };
-                anchors.push(Anchor { keyword, core: 0, ground: at, rules: Cow::Borrowed(&[]) });
+                anchors.push(Anchor { keyword, core: 0, ground, rules: Cow::Borrowed(&[]) });
                 anchors.len() - 1
             });
             let anchor = &mut anchors[place];
-            anchor.ground = anchor.ground.max(at);
+            anchor.ground = anchor.ground.max(ground);
             anchor.rules.to_mut().push(first + rule);
             anchor.keyword.completions.extend(keyword.completions.iter().cloned());
         }

@@ -10,7 +10,6 @@ mod encoding;
 mod file;
 mod patterns;
 mod rarity;
-
 mod shape;
 mod signs;
 

@@ -1,5 +1,5 @@
-//! Where in a content a match can be at all: a pass over it that costs a tenth of looking for every pattern at every
-//! position, and leaves a few hundredths of most texts for that.
+//! Where in a content a match can be at all: a pass over it that costs a quarter of looking for every pattern at every
+//! position, and leaves a tenth or so of most texts for that.
 //!
 //! Each byte is classified by its two halves, many at a time. Of what comes out, words of 64 bits, runs of token characters
 //! are found by shifting: a word and its neighbours are all that a sign touches, so that signs are kept, and reach, by

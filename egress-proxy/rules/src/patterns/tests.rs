@@ -288,3 +288,20 @@ fn a_sweep_of_a_content_leaves_out_only_what_no_sign_reaches() {
         assert!(far > 200, "{far} are near none, and left out");
     }
 }
+
+#[test]
+fn a_sign_reaches_behind_itself_wherever_it_stands() {
+    let patterns = Patterns::of(packed());
+    // What is read at once ends in here.
+    for past in 3200..3800 {
+        let mut text = vec![b' '; 6000];
+        text[past - 32..past].fill(b'x');
+        let at = past + 12;
+        text[at..at + 4].copy_from_slice(b"AKIA");
+        assert!(crate::is_near_sign(&text, at));
+        let mut is_found = false;
+        patterns
+            .sweep_content(&text, 0..text.len(), 0, false, |hit| is_found |= hit.at == at && hit.pattern < Hit::PHRASE);
+        assert!(is_found, "a run ends at {past}");
+    }
+}
