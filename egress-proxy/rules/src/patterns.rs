@@ -263,7 +263,7 @@ impl Patterns {
         let sieve = self.sieve()?;
         let prepared = self.survey.get_or_init(|| {
             let everywhere = self.parts.iter().flat_map(|part| part.packed.everywhere.iter().copied());
-            Means::new().zip(Lookout::of(everywhere).map(Box::new))
+            Means::all().next().zip(Lookout::of(everywhere).map(Box::new))
         });
         prepared.as_ref().map(|(means, lookout)| (*means, &**lookout, sieve))
     }

@@ -4,6 +4,8 @@
 //! Each expression is read for what all of its matches are sure to hold. It must never be taken to hold more than it
 //! does: where its signs are missing, nobody looks.
 
+use std::ops::{BitAnd, BitOr, Not, Shr, Sub};
+
 use regex_syntax::hir::{Hir, HirKind, Repetition};
 
 use super::{Keyword, patterns::core, shape::byte_class};
@@ -77,11 +79,42 @@ pub(super) fn is_of_phrase(byte: u8) -> bool {
 pub const PHRASE_BLOCK: usize = 16;
 pub const PHRASE_STRIDE: usize = 32;
 
-/// Whether a block at a place holds nothing but letters and separators, as they are or escaped, and little else: all of it
-/// at once, for which byte it is not cannot be guessed.
+/// Whether a block at a place may be of a phrase: see [`blocks_of_phrase`].
 pub fn is_block_of_phrase(text: &[u8], at: usize) -> bool {
     let block = text.get(at..).and_then(|rest| rest.first_chunk::<PHRASE_BLOCK>());
-    block.is_some_and(|block| block.iter().fold(true, |all, byte| all & is_of_phrase(*byte)))
+    // All of it at once, for which byte it is not cannot be guessed.
+    let is_of_phrase = |block: &[u8; PHRASE_BLOCK]| block.iter().fold(true, |all, byte| all & is_of_phrase(*byte));
+    let letter = |letters: u64, byte: &u8| letters << 1 | u64::from(byte.is_ascii_lowercase());
+    block.is_some_and(|block| {
+        is_of_phrase(block) && { blocks_of_phrase(BLOCK, block.iter().rev().fold(0, letter), |word| word) != 0 }
+    })
+}
+
+/// The positions of a block.
+const BLOCK: u64 = (1 << PHRASE_BLOCK) - 1;
+
+/// Of the two blocks in 64 positions those that may be wholly within a phrase, by the places where they begin. `of_phrase`
+/// are the positions of its bytes, `letters` those of small letters; what is not between blocks may be anything.
+///
+/// Nothing is in such a block but letters and separators, as they are or escaped, and little else. No word is shorter than
+/// three letters or, with an escape's before it, longer than nine, and none is further than three bytes from the next.
+#[inline(always)]
+pub(super) fn blocks_of_phrase<W>(of_phrase: W, letters: W, splat: impl Fn(u64) -> W) -> W
+where
+    W: Copy + BitAnd<Output = W> + BitOr<Output = W> + Not<Output = W> + Shr<u32, Output = W> + Sub<Output = W>,
+{
+    const FIRSTS: u64 = 1 | 1 << PHRASE_STRIDE;
+    let blocks = splat(FIRSTS * BLOCK);
+    let (letters, others) = (letters & blocks, !letters & blocks);
+    let one = others & letters >> 1 & others >> 2;
+    let two = others & letters >> 1 & letters >> 2 & others >> 3;
+    let pair = letters & letters >> 1;
+    let four = pair & pair >> 2;
+    let ten = four & four >> 4 & pair >> 8;
+    let apart = others & others >> 1 & others >> 2 & others >> 3;
+    let wrong = !of_phrase & blocks | one | two | ten | apart;
+    // The bit behind a block is left where nothing of it is wrong.
+    (splat(FIRSTS << PHRASE_BLOCK) - wrong) >> PHRASE_BLOCK as u32 & splat(FIRSTS)
 }
 
 /// Whether an `@` stands at a place, or an escape that may stand for one, where a password may end.

@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use ring::digest;
-use scan_rules::{PHRASE_BLOCK as BLOCK, is_block_of_phrase};
+use scan_rules::is_block_of_phrase;
 
 /// A phrase's fewest words, a word's fewest and most letters, the most bytes between two words.
 const FEWEST: usize = 12;
@@ -86,10 +86,6 @@ pub(in crate::scan) fn may_be_in_phrase(text: &[u8], at: usize) -> bool {
 
 /// The same where the block at that place is known to be of a phrase.
 pub(in crate::scan) fn may_block_be_in_phrase(text: &[u8], at: usize) -> bool {
-    let block = text.get(at..).and_then(|rest| rest.first_chunk());
-    if !block.is_some_and(|block| are_words(letters_of(block))) {
-        return false;
-    }
     let word = sample(text, at);
     // One branch for both: which words stand in a text cannot be guessed.
     if !(word.is_of_phrases_length() & WORDS.may_have(word)) {
@@ -248,26 +244,6 @@ fn letters_before(text: &[u8], at: usize) -> usize {
     ((!small_letters(eight_before(text, at)) & SIGNS).leading_zeros() / 8) as usize
 }
 
-/// A bit for each byte of a block that is a small letter.
-fn letters_of(block: &[u8; BLOCK]) -> u32 {
-    // The product has the lowest bit of each byte in its highest byte.
-    let bits = |signs: u64| ((signs >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32;
-    bits(small_letters(eight_from(block, 0))) | bits(small_letters(eight_from(block, 8))) << 8
-}
-
-/// Whether the letters of a block that is wholly within a phrase may lie like this: no word is shorter than three letters
-/// or, with an escape's before it, longer than nine, and none is further than three bytes from the next.
-fn are_words(letters: u32) -> bool {
-    let others = !letters & ((1 << BLOCK) - 1);
-    let one = others & letters >> 1 & others >> 2;
-    let two = others & letters >> 1 & letters >> 2 & others >> 3;
-    let run = |of: u32| [of & of >> 1, of & of >> 1 & of >> 2 & of >> 3];
-    let [pair, four] = run(letters);
-    let ten = four & four >> 4 & pair >> 8;
-    let [_, apart] = run(others);
-    one | two | ten | apart == 0
-}
-
 /// Separators as URLs and JSON write them.
 const ESCAPED: [&[u8]; 5] = [b"%20", b"%0A", b"\\n", b"\\t", b"\\r"];
 
@@ -277,6 +253,8 @@ fn is_separator(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use scan_rules::PHRASE_BLOCK as BLOCK;
+
     use super::*;
 
     /// A phrase of this many words over made-up entropy.
@@ -322,17 +300,12 @@ mod tests {
             ESCAPED.iter().map(|escape| String::from_utf8_lossy(escape)).chain([" ".into(), ",\r\n".into()])
         {
             let phrase = words.iter().cycle().take(24).map(String::as_str).collect::<Vec<_>>().join(&separator);
-            for block in phrase.as_bytes().windows(BLOCK).filter_map(<[u8]>::first_chunk) {
-                assert!(
-                    is_block_of_phrase(block, 0) && are_words(letters_of(block)),
-                    "{}",
-                    String::from_utf8_lossy(block)
-                );
+            for block in phrase.as_bytes().windows(BLOCK) {
+                assert!(is_block_of_phrase(block, 0), "{}", String::from_utf8_lossy(block));
             }
         }
         for none in ["as it is a while", "one connections!", "in    the garden", "                "] {
-            let block = none.as_bytes().first_chunk().expect("it is as long");
-            assert!(!are_words(letters_of(block)), "{none}");
+            assert!(!is_block_of_phrase(none.as_bytes(), 0), "{none}");
         }
     }
 
