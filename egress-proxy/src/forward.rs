@@ -13,7 +13,7 @@ mod origin_content;
 mod pool;
 mod upstream;
 
-use std::{pin::pin, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use http::{HeaderValue, Method, Request, Response, Uri, Version, header, uri};
 use hyper::{body::Body, client::conn::TrySendError};
@@ -25,6 +25,7 @@ use thiserror::Error;
 
 use self::{
     connect::Connector,
+    http1::AnswerError,
     origin_content::Incoming,
     pool::{Key, Pools, Sender},
 };
@@ -120,10 +121,7 @@ impl NextHops {
             address(&mut request, permit, &connection.sender);
             let replay = if replays > 0 { request.body().replay() } else { None };
             let sent = match &mut connection.sender {
-                Sender::Http1(sender) => {
-                    let answer = pin!(sender.send(request));
-                    sender.answer(answer).await.map(|answer| answer.map(Incoming::Http1)).map_err(Lost::from)
-                }
+                Sender::Http1(sender) => sender.exchange(request).await,
                 Sender::Http2(sender) => sender
                     .send(request, &connection.users)
                     .await
@@ -172,6 +170,18 @@ impl From<TrySendError<Request<Content>>> for Lost {
     fn from(mut error: TrySendError<Request<Content>>) -> Self {
         let (unsent, is_of_connection) = (error.take_message(), !error.error().is_user());
         Self { error: ForwardError::Exchange(error.into_error()), is_of_connection, unsent }
+    }
+}
+
+impl From<AnswerError> for Lost {
+    fn from(error: AnswerError) -> Self {
+        Self { error: ForwardError::Answer(error), is_of_connection: true, unsent: None }
+    }
+}
+
+impl From<ForwardError> for Lost {
+    fn from(error: ForwardError) -> Self {
+        Self { error, is_of_connection: false, unsent: None }
     }
 }
 
@@ -251,6 +261,8 @@ fn is_idempotent(method: &Method) -> bool {
 pub enum ForwardError {
     #[error(transparent)]
     Dial(#[from] DialError),
+    #[error("the exchange with the origin failed")]
+    Answer(#[source] AnswerError),
     #[error("the origin's certificate could not be verified")]
     Certificate { source: std::io::Error },
     #[error("the exchange with the origin failed")]

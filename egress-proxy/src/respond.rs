@@ -226,7 +226,8 @@ impl Answer {
             ForwardError::Tls { .. } => (S::BAD_GATEWAY, "tls_protocol_error"),
             ForwardError::TlsTimeout(_) => (S::GATEWAY_TIMEOUT, "connection_timeout"),
             ForwardError::Name(_) => (S::BAD_REQUEST, "bad_target"),
-            ForwardError::Handshake(_)
+            ForwardError::Answer(_)
+            | ForwardError::Handshake(_)
             | ForwardError::Exchange(_)
             | ForwardError::Stream(_)
             | ForwardError::Upgrade => (S::BAD_GATEWAY, "connection_terminated"),

@@ -7,22 +7,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper_util::rt::TokioIo;
 use rustls::pki_types::{DnsName, ServerName};
 use shared::{
     authority::{Authority, Host},
     routes::Scheme,
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
     ForwardError, Offer,
-    http1::Http1,
+    http1::{Http1, Stream},
     http2::Http2,
     pool::{Connection, Key, Pools, Sender},
     upstream::{TUNNEL_AGE, Upstream},
@@ -89,7 +84,7 @@ impl Connector {
         if key.scheme == Scheme::Http {
             let stream = self.stream(permit).await?;
             let peer = peer(&stream);
-            return Ok(self.connection(permit, http1(stream).await?, peer));
+            return Ok(self.connection(permit, http1(stream), peer));
         }
         if key.offer == Offer::Http1 {
             return match self.secured(permit, Offer::Http1).await {
@@ -99,7 +94,7 @@ impl Connector {
                     Ok(self.connection(permit, negotiated(stream).await?, peer))
                 }
                 Err(error) => Err(error),
-                Ok((stream, peer)) => Ok(self.connection(permit, http1(stream).await?, peer)),
+                Ok((stream, peer)) => Ok(self.connection(permit, http1(stream), peer)),
             };
         }
         let opening = self.opening((key.clone(), tunnel));
@@ -156,13 +151,13 @@ impl Connector {
 
 async fn negotiated(stream: TlsStream<Socket>) -> Result<Sender, ForwardError> {
     if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-        return http1(stream).await;
+        return Ok(http1(stream));
     }
     Http2::new(stream).await.map(Sender::Http2).map_err(ForwardError::Stream)
 }
 
-async fn http1(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Sender, ForwardError> {
-    Http1::new(TokioIo::new(stream)).await.map(Sender::Http1).map_err(ForwardError::Handshake)
+fn http1(stream: impl Stream + 'static) -> Sender {
+    Sender::Http1(Http1::new(Box::new(stream)))
 }
 
 fn server_name(host: &Host) -> Result<ServerName<'static>, ForwardError> {

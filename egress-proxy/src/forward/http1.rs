@@ -1,119 +1,95 @@
 //! One HTTP/1.1 connection to an origin, driven by the task of the exchange that uses it: request and answer cost one
 //! wake-up each, not two across tasks, and an idle connection has no task at all. Never driven by two.
+//!
+//! A short request is written, and its answer read, without the HTTP library ([`direct`]). Content that is streamed both
+//! ways at once, and what switches protocols, goes through the library, to which the connection is left from then on.
 
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    task::{Context, Poll, Waker},
+mod direct;
+mod library;
+
+use std::{pin::pin, task::Context};
+
+use http::{Request, Response};
+use hyper_util::rt::TokioIo;
+
+pub use self::direct::{AnswerError, Direct, Stream};
+use self::library::Library;
+use super::{ForwardError, Incoming, Lost};
+use crate::{
+    content::{Collected, Content},
+    websocket::Handshake,
 };
-
-use http::{Request, Response, StatusCode};
-use hyper::{
-    body::Incoming,
-    client::conn::{
-        TrySendError,
-        http1::{Builder, SendRequest},
-    },
-    rt::{Read, Write},
-};
-
-use crate::content::Content;
 
 /// The most that an origin's fields may take, in bytes.
 pub const MAX_HEAD: usize = 256 * 1024;
+/// The longest content that is written in one piece with its head.
+const SHORT: usize = 64 * 1024;
 
 /// A connection that has spoken HTTP/1.1 or is about to.
-pub struct Http1 {
-    sender: SendRequest<Content>,
-    /// What reads and writes; none where a task of its own does, or when the connection has ended.
-    driver: Option<Driver>,
+pub enum Http1 {
+    Direct(Box<Direct>),
+    Library(Library),
 }
 
-/// What came of a request.
-type Sent = Result<Response<Incoming>, TrySendError<Request<Content>>>;
-
-type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
-
 impl Http1 {
-    /// # Errors
-    /// The HTTP library's; it sends nothing yet.
-    pub async fn new(stream: impl Read + Write + Unpin + Send + 'static) -> hyper::Result<Self> {
-        let (sender, connection) = Builder::new().max_buf_size(MAX_HEAD).handshake(stream).await?;
-        let connection = connection.with_upgrades();
-        // How it ends is told to whoever waits for an answer or for content.
-        let driver: Driver = Box::pin(async {
-            let _end = connection.await;
-        });
-        Ok(Self { sender, driver: Some(driver) })
+    pub fn new(stream: Box<dyn Stream>) -> Self {
+        Self::Direct(Box::new(Direct::new(stream)))
     }
 
-    /// Sends a request; what it gives is to be waited for with [`Http1::answer`].
+    /// Sends a request and waits for its answer's head.
     ///
     /// # Errors
-    /// The connection was lost; the request comes back where nothing of it was sent.
-    pub fn send(&mut self, request: Request<Content>) -> impl Future<Output = Sent> + use<> {
-        // A client that reads nothing before all is sent would wait for ever if sending waited for its reading.
-        if !matches!(request.body(), Content::Collected(_)) {
-            self.drive_apart();
+    /// The connection was lost, or the answer is none; the request comes back where nothing of it was sent.
+    pub async fn exchange(&mut self, request: Request<Content>) -> Result<Response<Incoming>, Lost> {
+        let Self::Direct(direct) = self else { return Box::pin(self.through_library(request)).await };
+        if !direct.is_ready() {
+            return Err(Lost { unsent: Some(request), ..AnswerError::Incomplete.into() });
         }
-        self.sender.try_send_request(request)
+        let Some(content) = short(&request) else { return Box::pin(self.through_library(request)).await };
+        let answer = direct.exchange(&request, content).await?;
+        Ok(answer.map(|()| Incoming::Direct))
     }
 
-    /// Waits for the answer to what was sent; its content is to be read with [`Http1::drive`].
-    pub async fn answer(&mut self, mut answer: Pin<&mut impl Future<Output = Sent>>) -> Sent {
-        let driver = &mut self.driver;
-        let answer = poll_fn(|cx| {
-            drive(driver, cx);
-            match driver {
-                // The answer comes by this driver alone, so there is nobody else to wake us.
-                Some(_) => answer.as_mut().poll(&mut Context::from_waker(Waker::noop())),
-                None => answer.as_mut().poll(cx),
+    async fn through_library(&mut self, request: Request<Content>) -> Result<Response<Incoming>, Lost> {
+        let library = match self {
+            Self::Library(library) => library,
+            Self::Direct(direct) => {
+                let library = Library::new(TokioIo::new(direct.take_stream())).await;
+                *self = Self::Library(library.map_err(ForwardError::Handshake)?);
+                let Self::Library(library) = self else { unreachable!("it was just put there") };
+                library
             }
-        });
-        let answer = answer.await?;
-        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            self.drive_apart();
-        }
-        Ok(answer)
+        };
+        let answer = pin!(library.send(request));
+        Ok(library.answer(answer).await?.map(Incoming::Http1))
     }
 
     /// Reads and writes what can be read and written now; wakes `cx` when there is more.
     pub fn drive(&mut self, cx: &mut Context<'_>) {
-        drive(&mut self.driver, cx);
+        if let Self::Library(library) = self {
+            library.drive(cx);
+        }
     }
 
     /// Whether a request can be sent now. Without a task nobody else has seen that the origin closed the connection.
     pub fn is_ready(&mut self) -> bool {
-        // No exchange is to be woken, nor kept in memory, by a connection that it has given back.
-        self.drive(&mut Context::from_waker(Waker::noop()));
-        self.sender.is_ready()
+        match self {
+            Self::Direct(direct) => direct.is_ready(),
+            Self::Library(library) => library.is_ready(),
+        }
     }
 
     pub fn is_closed(&mut self) -> bool {
-        !self.is_ready() && self.sender.is_closed()
-    }
-
-    /// Ends when a request can be sent.
-    ///
-    /// # Errors
-    /// The connection has ended.
-    pub async fn ready(&mut self) -> hyper::Result<()> {
-        poll_fn(|cx| {
-            drive(&mut self.driver, cx);
-            self.sender.poll_ready(cx)
-        })
-        .await
-    }
-
-    fn drive_apart(&mut self) {
-        if let Some(driver) = self.driver.take() {
-            tokio::spawn(driver);
+        match self {
+            Self::Direct(direct) => !direct.is_ready(),
+            Self::Library(library) => library.is_closed(),
         }
     }
 }
 
-fn drive(driver: &mut Option<Driver>, cx: &mut Context<'_>) {
-    if let Some(Poll::Ready(())) = driver.as_mut().map(|driver| driver.as_mut().poll(cx)) {
-        *driver = None;
-    }
+/// The content of a request that is written in one piece.
+fn short(request: &Request<Content>) -> Option<&Collected> {
+    let Content::Collected(content) = request.body() else { return None };
+    let is_short = content.trailers.is_none() && content.remaining() <= SHORT;
+    (is_short && request.extensions().get::<Handshake>().is_none()).then_some(content)
 }

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{ForwardError, http2, pool::Lease};
+use super::{ForwardError, http1::Direct, http2, pool::Lease};
 
 /// What an origin answers with, as it comes in.
 pub struct OriginContent {
@@ -19,6 +19,8 @@ pub struct OriginContent {
 
 /// By the version that the origin speaks.
 pub enum Incoming {
+    /// Read by the connection itself.
+    Direct,
     Http1(hyper::body::Incoming),
     Http2(http2::Incoming),
 }
@@ -46,6 +48,10 @@ impl OriginContent {
     /// An HTTP/1.1 connection reads on only once its content was asked for, so it is asked twice.
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ForwardError>>> {
         let incoming = match &mut self.incoming {
+            Incoming::Direct => {
+                let direct = self.lease.as_mut().and_then(Lease::direct_mut);
+                return direct.map_or(Poll::Ready(None), |direct| direct.poll_frame(cx)).map_err(ForwardError::Answer);
+            }
             Incoming::Http1(incoming) => incoming,
             Incoming::Http2(incoming) => return Pin::new(incoming).poll_frame(cx).map_err(ForwardError::Stream),
         };
@@ -55,10 +61,15 @@ impl OriginContent {
         Pin::new(incoming).poll_frame(cx).map_err(ForwardError::Exchange)
     }
 
+    /// The connection, where it reads by itself and has not ended.
+    fn direct(&self) -> Option<&Direct> {
+        self.lease.as_ref().and_then(Lease::direct)
+    }
+
     /// Both ways of a stream that CONNECT opened, where this is one.
     pub fn into_stream(self) -> Option<http2::Stream> {
         match self.incoming {
-            Incoming::Http1(_) => None,
+            Incoming::Direct | Incoming::Http1(_) => None,
             Incoming::Http2(incoming) => incoming.into_stream(),
         }
     }
@@ -81,6 +92,7 @@ impl Body for OriginContent {
 
     fn is_end_stream(&self) -> bool {
         match &self.incoming {
+            Incoming::Direct => self.direct().is_none_or(Direct::is_end_stream),
             Incoming::Http1(incoming) => incoming.is_end_stream(),
             Incoming::Http2(incoming) => incoming.is_end_stream(),
         }
@@ -88,6 +100,7 @@ impl Body for OriginContent {
 
     fn size_hint(&self) -> SizeHint {
         match &self.incoming {
+            Incoming::Direct => self.direct().map_or(SizeHint::with_exact(0), Direct::size_hint),
             Incoming::Http1(incoming) => incoming.size_hint(),
             Incoming::Http2(incoming) => incoming.size_hint(),
         }

@@ -12,7 +12,11 @@ use std::{
 use foldhash::fast::RandomState;
 use shared::{authority::Authority, routes::Scheme};
 
-use super::{Offer, http1::Http1, http2::Http2};
+use super::{
+    Offer,
+    http1::{Direct, Http1},
+    http2::Http2,
+};
 use crate::record::Id;
 
 /// The time between two reaps.
@@ -215,20 +219,39 @@ impl Lease {
         }
     }
 
+    /// The connection, where it reads content by itself.
+    pub fn direct(&self) -> Option<&Direct> {
+        match &self.connection.sender {
+            Sender::Http1(Http1::Direct(direct)) => Some(direct),
+            _ => None,
+        }
+    }
+
+    pub fn direct_mut(&mut self) -> Option<&mut Direct> {
+        match &mut self.connection.sender {
+            Sender::Http1(Http1::Direct(direct)) => Some(direct),
+            _ => None,
+        }
+    }
+
     /// The content has been read to its end.
     pub fn give_back(self) {
         let Self { pools, key, mut connection } = self;
-        let Sender::Http1(sender) = &mut connection.sender else { return };
-        if sender.is_ready() {
+        let (is_free, is_over) = match &mut connection.sender {
+            Sender::Http1(Http1::Direct(direct)) => (direct.is_done(), true),
+            Sender::Http1(Http1::Library(library)) => (library.is_ready(), library.is_closed()),
+            Sender::Http2(_) => (false, true),
+        };
+        if is_free {
             return pools.put(key, connection);
         }
-        if sender.is_closed() {
+        if is_over {
             return;
         }
         // The request's content may still be on its way; the connection is free when that is done.
         tokio::spawn(async move {
-            let Sender::Http1(sender) = &mut connection.sender else { return };
-            if sender.ready().await.is_ok() {
+            let Sender::Http1(Http1::Library(library)) = &mut connection.sender else { return };
+            if library.ready().await.is_ok() {
                 pools.put(key, connection);
             }
         });

@@ -1,0 +1,193 @@
+use std::future::poll_fn;
+
+use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+
+use super::*;
+
+/// What came of an answer: its head, its content and its trailers.
+struct Came {
+    head: Response<()>,
+    content: Vec<u8>,
+    trailers: Option<HeaderMap>,
+}
+
+fn request(method: &str) -> Request<()> {
+    Request::builder().method(method).uri("/path?query").header("host", "example.com").body(()).unwrap()
+}
+
+async fn content(direct: &mut Direct) -> Result<(Vec<u8>, Option<HeaderMap>), AnswerError> {
+    let (mut content, mut trailers) = (Vec::new(), None);
+    while !direct.is_end_stream()
+        && let Some(frame) = poll_fn(|cx| direct.poll_frame(cx)).await
+    {
+        match frame?.into_data() {
+            Ok(data) => content.extend_from_slice(&data),
+            Err(frame) => trailers = frame.into_trailers().ok(),
+        }
+    }
+    Ok((content, trailers))
+}
+
+/// An answer in pieces of this size, and whether the connection can be used again. The origin closes where it is told to.
+async fn ask(method: &str, answer: &[u8], piece: usize, closes: bool) -> (Result<Came, AnswerError>, bool) {
+    let (near, far) = duplex(answer.len() + 1024);
+    let mut direct = Direct::new(Box::new(near));
+    let origin = async {
+        let mut far: DuplexStream = far;
+        let mut asked = [0; 1024];
+        far.read(&mut asked).await.unwrap();
+        for piece in answer.chunks(piece) {
+            far.write_all(piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        (!closes).then_some(far)
+    };
+    let asking = async {
+        let head = direct.exchange(&request(method), &Collected::default()).await?;
+        let (content, trailers) = content(&mut direct).await?;
+        Ok(Came { head, content, trailers })
+    };
+    // Closed at its end, unless it stays open.
+    let (came, _far) = tokio::join!(asking, async { origin.await.map(Box::new) });
+    (came, direct.is_ready())
+}
+
+const PIECES: [usize; 5] = [1, 2, 3, 7, 100_000];
+
+#[tokio::test]
+async fn an_answer_is_read_however_it_comes() {
+    let answers: [(&str, &str, &str, &str, bool); 15] = [
+        ("GET", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", "", "hello", true),
+        ("GET", "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\nContent-Length: 5\r\n\r\nhello", "", "hello", true),
+        ("GET", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "", "", true),
+        ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "", "", true),
+        ("GET", "HTTP/1.1 204 No Content\r\n\r\n", "", "", true),
+        ("GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", "", "", true),
+        ("GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;ext=\"x\"\r\nlo\r\n0\r\n\r\n", "", "hello", true),
+        ("GET", "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, Chunked\r\n\r\n00a\r\n0123456789\r\n0\r\nx-sum: 1\r\n\r\n", "1", "0123456789", true),
+        ("GET", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", "", "ok", true),
+        ("GET", "HTTP/1.1 200 OK\r\nconnection: Close\r\ncontent-length: 2\r\n\r\nok", "", "ok", false),
+        ("GET", "HTTP/1.1 200 OK\r\nconnection: x, close\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok", "", "ok", false),
+        ("GET", "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok", "", "ok", false),
+        ("GET", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 9\r\n\r\n2\r\nok\r\n0\r\n\r\n", "", "ok", false),
+        ("GET", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\n", "", "ok", false),
+        ("GET", "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n", "", "", false),
+    ];
+    for (method, answer, trailer, expected, is_reusable) in answers {
+        for piece in PIECES {
+            let (came, is_ready) = ask(method, answer.as_bytes(), piece, false).await;
+            let came = came.unwrap_or_else(|error| panic!("{error} of {answer:?} in pieces of {piece}"));
+            assert_eq!(String::from_utf8_lossy(&came.content), expected, "{answer:?}");
+            let sum = came.trailers.as_ref().and_then(|fields| fields.get("x-sum")).map_or("", |sum| sum.to_str().unwrap());
+            assert_eq!(sum, trailer, "{answer:?}");
+            assert_eq!(is_ready, is_reusable, "{answer:?} in pieces of {piece}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn content_without_an_end_of_its_own_ends_with_the_connection() {
+    for answer in ["HTTP/1.1 200 OK\r\n\r\nhello", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello", "HTTP/1.0 200 OK\r\n\r\nhello"] {
+        for piece in PIECES {
+            let (came, is_ready) = ask("GET", answer.as_bytes(), piece, true).await;
+            assert_eq!(came.unwrap().content, b"hello");
+            assert!(!is_ready);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_answer_is_an_error_and_the_end_of_the_connection() {
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(MAX_FIELDS + 1));
+    let long = format!("HTTP/1.1 200 OK\r\na: {}", "b".repeat(MAX_HEAD + HEAD_ROOM));
+    let line = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;{}", "x".repeat(MAX_CHUNK_LINE + 1));
+    let chunked = |content: &str| format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{content}");
+    let sized = |length: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\nhello");
+    let answers = [
+        (String::new(), "Incomplete"),
+        ("HTTP/1.1 200 OK\r\ncontent-le".into(), "Incomplete"),
+        ("no answer\r\n\r\n".into(), "Head"),
+        ("HTTP/2.0 200 OK\r\n\r\n".into(), "Head"),
+        ("HTTP/1.1 099 No\r\n\r\n".into(), "Head"),
+        ("HTTP/1.1 200 OK\r\na : b\r\n\r\n".into(), "Head"),
+        ("HTTP/1.1 200 OK\r\na: b\r\n folded\r\n\r\n".into(), "Head"),
+        (many, "Head"),
+        (long, "TooLong"),
+        (sized("6"), "Incomplete"),
+        (sized("-5"), "Framing"),
+        (sized("+5"), "Framing"),
+        (sized(""), "Framing"),
+        (sized("5, 6"), "Framing"),
+        (sized("5\r\nContent-Length: 6"), "Framing"),
+        (sized("99999999999999999999"), "Framing"),
+        ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".into(), "Framing"),
+        (line, "Chunk"),
+        (chunked("5\r\nhel"), "Incomplete"),
+        (chunked("3\r\nhel\r\n"), "Incomplete"),
+        (chunked("3\r\nhelx0\r\n\r\n"), "Chunk"),
+        (chunked("3\r\nhel\n0\r\n\r\n"), "Chunk"),
+        (chunked("\r\n\r\n"), "Chunk"),
+        (chunked("x\r\n\r\n"), "Chunk"),
+        (chunked(" 3\r\nhel\r\n0\r\n\r\n"), "Chunk"),
+        (chunked("10000000000000000\r\n"), "Chunk"),
+        (chunked("0\r\nno trailer\r\n\r\n"), "Head"),
+        (chunked("0\r\na: b\r\n"), "Incomplete"),
+    ];
+    for (answer, expected) in answers {
+        for piece in [1, 1000, 1_000_000] {
+            if piece == 1 && answer.len() > 10_000 {
+                continue;
+            }
+            let (came, is_ready) = ask("GET", answer.as_bytes(), piece, true).await;
+            let Err(error) = came else { panic!("an answer in {answer:?}") };
+            assert!(format!("{error:?}").starts_with(expected), "{error:?} of {answer:?}");
+            assert!(!is_ready, "{answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_written_as_it_is_and_says_itself_how_long_it_is() {
+    let (near, mut far) = duplex(4096);
+    let mut direct = Direct::new(Box::new(near));
+    let mut request = request("POST");
+    // What says otherwise is not passed on.
+    request.headers_mut().insert("content-length", HeaderValue::from_static("3"));
+    request.headers_mut().insert("transfer-encoding", HeaderValue::from_static("chunked"));
+    let expected = "POST /path?query HTTP/1.1\r\nhost: example.com\r\ncontent-length: 11\r\n\r\nhello world";
+    let mut collected = Collected::from(b"hello ".to_vec());
+    collected.push(Bytes::from_static(b"world"));
+    let origin = async {
+        let mut asked = vec![0; expected.len()];
+        far.read_exact(&mut asked).await.unwrap();
+        far.write_all(b"HTTP/1.1 200 OK\r\nx-a: 1\r\nX-A: 2\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        asked
+    };
+    let (answer, asked) = tokio::join!(direct.exchange(&request, &collected), origin);
+    assert_eq!(String::from_utf8_lossy(&asked), expected);
+    let answer = answer.unwrap();
+    assert_eq!(answer.headers().get_all("x-a").iter().collect::<Vec<_>>(), ["1", "2"]);
+    assert!(direct.is_ready());
+    // Nothing unasked is taken for the next answer, and a closed connection for none that can be used.
+    far.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+    assert!(!direct.is_ready());
+    drop(far);
+    assert!(!direct.is_ready());
+}
+
+#[tokio::test]
+async fn an_answer_may_come_before_all_was_sent() {
+    // The origin takes no more than this.
+    let (near, mut far) = duplex(64);
+    let mut direct = Direct::new(Box::new(near));
+    let content = Collected::from(vec![b'x'; 10_000]);
+    let early = "HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\nno";
+    let origin = async {
+        far.write_all(early.as_bytes()).await.unwrap();
+    };
+    let request = request("POST");
+    let (answer, ()) = tokio::join!(direct.exchange(&request, &content), origin);
+    assert_eq!(answer.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(super::tests::content(&mut direct).await.unwrap().0, b"no");
+    assert!(!direct.is_done(), "what is left of the request would be taken for the next one");
+}
