@@ -22,7 +22,8 @@ use crate::content::Collected;
 const MAX_FIELDS: usize = 100;
 /// The longest line that announces a chunk, extensions included.
 const MAX_CHUNK_LINE: usize = 4 * 1024;
-/// Room for a head, and for what comes of a content at a time: a TLS record holds no more.
+/// Room for most heads, for longer ones, and for what comes of a content at a time: a TLS record holds no more.
+const SHORT_HEAD: usize = 1024;
 const HEAD_ROOM: usize = 8 * 1024;
 const CONTENT_ROOM: usize = 16 * 1024;
 
@@ -120,7 +121,8 @@ impl Direct {
             if self.incoming.len() >= MAX_HEAD {
                 return Poll::Ready(Err(AnswerError::TooLong));
             }
-            if ready!(self.poll_read(cx, HEAD_ROOM))? == 0 {
+            let room = if self.incoming.is_empty() { SHORT_HEAD } else { HEAD_ROOM };
+            if ready!(self.poll_read(cx, room))? == 0 {
                 return Poll::Ready(Err(AnswerError::Incomplete));
             }
         }
@@ -151,7 +153,7 @@ impl Direct {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
-        if self.incoming.capacity() - self.incoming.len() < room / 4 {
+        if self.incoming.capacity() - self.incoming.len() < room.div_ceil(4) {
             self.incoming.reserve(room);
         }
         pin!(self.stream.read_buf(&mut self.incoming)).poll(cx)
@@ -256,10 +258,11 @@ impl Direct {
 
     /// Some of so many bytes that are to come.
     fn poll_data(&mut self, cx: &mut Context<'_>, left: u64) -> Poll<Result<Bytes, AnswerError>> {
-        if self.incoming.is_empty() && ready!(self.poll_read(cx, CONTENT_ROOM))? == 0 {
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        if self.incoming.is_empty() && ready!(self.poll_read(cx, left.min(CONTENT_ROOM)))? == 0 {
             return Poll::Ready(Err(AnswerError::Incomplete));
         }
-        let length = usize::try_from(left).unwrap_or(usize::MAX).min(self.incoming.len());
+        let length = left.min(self.incoming.len());
         Poll::Ready(Ok(self.incoming.split_to(length).freeze()))
     }
 

@@ -63,13 +63,43 @@ async fn an_answer_is_read_however_it_comes() {
         ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "", "", true),
         ("GET", "HTTP/1.1 204 No Content\r\n\r\n", "", "", true),
         ("GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", "", "", true),
-        ("GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;ext=\"x\"\r\nlo\r\n0\r\n\r\n", "", "hello", true),
-        ("GET", "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, Chunked\r\n\r\n00a\r\n0123456789\r\n0\r\nx-sum: 1\r\n\r\n", "1", "0123456789", true),
-        ("GET", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", "", "ok", true),
+        (
+            "GET",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;ext=\"x\"\r\nlo\r\n0\r\n\r\n",
+            "",
+            "hello",
+            true,
+        ),
+        (
+            "GET",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, Chunked\r\n\r\n00a\r\n0123456789\r\n0\r\nx-sum: 1\r\n\r\n",
+            "1",
+            "0123456789",
+            true,
+        ),
+        (
+            "GET",
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+            "",
+            "ok",
+            true,
+        ),
         ("GET", "HTTP/1.1 200 OK\r\nconnection: Close\r\ncontent-length: 2\r\n\r\nok", "", "ok", false),
-        ("GET", "HTTP/1.1 200 OK\r\nconnection: x, close\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok", "", "ok", false),
+        (
+            "GET",
+            "HTTP/1.1 200 OK\r\nconnection: x, close\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok",
+            "",
+            "ok",
+            false,
+        ),
         ("GET", "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok", "", "ok", false),
-        ("GET", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 9\r\n\r\n2\r\nok\r\n0\r\n\r\n", "", "ok", false),
+        (
+            "GET",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 9\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            "",
+            "ok",
+            false,
+        ),
         ("GET", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\n", "", "ok", false),
         ("GET", "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n", "", "", false),
     ];
@@ -78,16 +108,23 @@ async fn an_answer_is_read_however_it_comes() {
             let (came, is_ready) = ask(method, answer.as_bytes(), piece, false).await;
             let came = came.unwrap_or_else(|error| panic!("{error} of {answer:?} in pieces of {piece}"));
             assert_eq!(String::from_utf8_lossy(&came.content), expected, "{answer:?}");
-            let sum = came.trailers.as_ref().and_then(|fields| fields.get("x-sum")).map_or("", |sum| sum.to_str().unwrap());
+            let sum =
+                came.trailers.as_ref().and_then(|fields| fields.get("x-sum")).map_or("", |sum| sum.to_str().unwrap());
             assert_eq!(sum, trailer, "{answer:?}");
             assert_eq!(is_ready, is_reusable, "{answer:?} in pieces of {piece}");
+            let is_switched = answer.starts_with("HTTP/1.1 101");
+            assert_eq!(came.head.status().is_informational(), is_switched, "{answer:?}");
         }
     }
 }
 
 #[tokio::test]
 async fn content_without_an_end_of_its_own_ends_with_the_connection() {
-    for answer in ["HTTP/1.1 200 OK\r\n\r\nhello", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello", "HTTP/1.0 200 OK\r\n\r\nhello"] {
+    for answer in [
+        "HTTP/1.1 200 OK\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello",
+        "HTTP/1.0 200 OK\r\n\r\nhello",
+    ] {
         for piece in PIECES {
             let (came, is_ready) = ask("GET", answer.as_bytes(), piece, true).await;
             assert_eq!(came.unwrap().content, b"hello");
