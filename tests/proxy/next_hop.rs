@@ -14,8 +14,11 @@ use crate::{Stage, says};
 async fn a_connection_is_used_again() {
     for client in [|c: harness::client::Client| c, |c: harness::client::Client| c.h2()] {
         let stage = Stage::granting("").await;
-        for _ in 0..5 {
+        // Nothing, content that leaves with its head, and content that is streamed.
+        for length in [0, 10, 100_000, 2_000_000, 10] {
             client(stage.client()).get(&stage.url("/echo")).await.says(200, &[]);
+            let content = "x".repeat(length);
+            client(stage.client()).send(post(&stage.url("/echo"), content)).await.says(200, &[]);
         }
         assert_eq!(stage.origin.seen().connections(), 1);
     }

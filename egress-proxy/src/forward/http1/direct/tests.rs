@@ -228,3 +228,49 @@ async fn an_answer_may_come_before_all_was_sent() {
     assert_eq!(super::tests::content(&mut direct).await.unwrap().0, b"no");
     assert!(!direct.is_done(), "what is left of the request would be taken for the next one");
 }
+
+#[tokio::test]
+async fn a_broken_answer_is_read_alike_in_any_pieces() {
+    const ANSWERS: [&str; 4] = [
+        "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello, world",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3;a=b\r\nhel\r\n00C\r\nlo and so on.\r\n0\r\nx-sum: 1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "HTTP/1.0 200 Fine\r\nconnection: keep-alive\r\n\r\nto the end",
+    ];
+    const BYTES: &[u8] = b"\r\n\r\n 0019afF:;,xX-\t\0\xff";
+    let mut state = 0x5eed_u64;
+    let mut below = |end: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as usize % end
+    };
+    let mut read = 0;
+    for round in 0..4000 {
+        let mut answer = ANSWERS[round % ANSWERS.len()].as_bytes().to_vec();
+        for _ in 0..1 + below(3) {
+            let at = below(answer.len());
+            match below(4) {
+                0 => answer[at] = BYTES[below(BYTES.len())],
+                1 => answer.insert(at, BYTES[below(BYTES.len())]),
+                2 if answer.len() > 1 => drop(answer.remove(at)),
+                _ => answer.truncate(at.max(1)),
+            }
+        }
+        let mut outcomes = Vec::new();
+        for piece in [1, 5, 1000] {
+            let (came, is_ready) = ask("GET", &answer, piece, true).await;
+            assert!(!is_ready);
+            outcomes.push(match came {
+                Ok(Came { head, content, trailers }) => {
+                    read += 1;
+                    format!("{:?} {:?} {content:?} {trailers:?}", head.status(), head.headers())
+                }
+                Err(error) => format!("{error:?}"),
+            });
+        }
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(outcomes.windows(2).all(|pair| pair[0] == pair[1]), "{outcomes:#?} of {answer:?}");
+    }
+    assert!(read > 1000, "{read} can be read");
+}
