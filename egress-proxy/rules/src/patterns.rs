@@ -301,7 +301,7 @@ impl Patterns {
     }
 
     /// Reports what of a part of a content needs a closer look: patterns, where [`Ground`](crate::Ground) says that they
-    /// are looked for, escapes of both kinds, and blocks of phrases.
+    /// are looked for, escapes of both kinds, and, where anybody asks for them, blocks of phrases.
     ///
     /// `text` is a stretch of the content that begins at the byte `offset` of it; whether it goes on after the text is
     /// `goes_on`. What is reported further may depend on where it is cut, but nothing comes of that: see
@@ -312,11 +312,12 @@ impl Patterns {
         part: Range<usize>,
         offset: u64,
         goes_on: bool,
+        with_phrases: bool,
         mut found: impl FnMut(Hit),
     ) {
         let surveyed = if part.len() > SHORT { self.survey() } else { None };
         let Some((means, lookout, sieve)) = surveyed else {
-            return self.sweep_everywhere(text, part, offset, found);
+            return self.sweep_everywhere(text, part, offset, with_phrases, found);
         };
         // Words lie alike in the content however it is cut; before the first is one that may reach it.
         let lead = part.start.min(((offset + part.start as u64) % WORD as u64) as usize);
@@ -335,7 +336,8 @@ impl Patterns {
                     let pattern = if text[at] == b'%' { Hit::PERCENT } else { Hit::ESCAPE };
                     found(Hit { at, pattern });
                 }
-                let blocks = positions(told.phrases).filter(|at| at + PHRASE_BLOCK <= text.len());
+                let phrases = if with_phrases { told.phrases } else { 0 };
+                let blocks = positions(phrases).filter(|at| at + PHRASE_BLOCK <= text.len());
                 blocks.for_each(|at| found(Hit { at, pattern: Hit::PHRASE }));
                 if told.is_near {
                     if near.end != begin {
@@ -360,11 +362,21 @@ impl Patterns {
     }
 
     /// The same where every pattern is looked for everywhere.
-    fn sweep_everywhere(&self, text: &[u8], part: Range<usize>, offset: u64, mut found: impl FnMut(Hit)) {
+    fn sweep_everywhere(
+        &self,
+        text: &[u8],
+        part: Range<usize>,
+        offset: u64,
+        with_phrases: bool,
+        mut found: impl FnMut(Hit),
+    ) {
         let Range { start, end } = part;
         self.sweep(text, start, end, &mut found);
         memchr::memchr_iter(b'%', &text[start..end])
             .for_each(|at| found(Hit { at: start + at, pattern: Hit::PERCENT }));
+        if !with_phrases {
+            return;
+        }
         let first = (offset + start as u64).next_multiple_of(PHRASE_STRIDE as u64) - offset;
         let blocks = (first as usize..end).step_by(PHRASE_STRIDE).filter(|at| is_block_of_phrase(text, *at));
         blocks.for_each(|at| found(Hit { at, pattern: Hit::PHRASE }));

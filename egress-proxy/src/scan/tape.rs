@@ -262,13 +262,13 @@ impl Sweep<'_> {
             }
         };
         let goes_on = *rest == Rest::Awaited;
-        scanner.patterns.sweep_content(text, from..to, *base, goes_on, |hit: Hit| {
+        scanner.patterns.sweep_content(text, from..to, *base, goes_on, scanner.seeds.is_some(), |hit: Hit| {
             let at = base + hit.at as u64;
             match hit.pattern {
                 Hit::ESCAPE => return escape_at(hit.at, JSON, &mut fresh),
                 Hit::PERCENT => return escape_at(hit.at, PERCENT, &mut fresh),
                 Hit::PHRASE => {
-                    if scanner.seeds.is_some() && seed::may_block_be_in_phrase(text, hit.at) {
+                    if seed::may_block_be_in_phrase(text, hit.at) {
                         fresh.push(Waiting { at, due: at + seed::REACH as u64, what: Candidate::Words });
                     }
                     return;

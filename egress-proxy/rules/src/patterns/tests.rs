@@ -271,7 +271,7 @@ fn assert_leaves_out_only_what_no_sign_reaches(patterns: &Patterns, packed: &Pac
         let past = if ends { length } else { length - numbers.below(length / 3) };
         let (there, end) = (&text[..past], if ends { past } else { past.saturating_sub(24).max(start) });
         let mut hits = Vec::new();
-        patterns.sweep_content(there, start..end, offset as u64, !ends, |hit| hits.push(hit));
+        patterns.sweep_content(there, start..end, offset as u64, !ends, true, |hit| hits.push(hit));
         hits.sort_unstable();
         hits.dedup();
         let (found, other): (Vec<Hit>, Vec<Hit>) = hits.into_iter().partition(|hit| hit.pattern < Hit::PHRASE);
@@ -316,7 +316,7 @@ fn a_sign_reaches_behind_itself_wherever_it_stands() {
             text[at..at + 4].copy_from_slice(b"AKIA");
             assert!(crate::is_near_sign(&text, at));
             let mut is_found = false;
-            patterns.sweep_content(&text, 0..text.len(), 0, false, |hit| {
+            patterns.sweep_content(&text, 0..text.len(), 0, false, false, |hit| {
                 is_found |= hit.at == at && hit.pattern < Hit::PHRASE;
             });
             assert!(is_found, "a run ends at {past}");
