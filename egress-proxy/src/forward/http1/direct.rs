@@ -378,9 +378,12 @@ fn parsed(bytes: &[u8]) -> Result<Option<Parsed>, AnswerError> {
     {
         response.extensions_mut().insert(reason);
     }
-    let place = |value: &[u8]| {
-        let start = value.as_ptr() as usize - bytes.as_ptr() as usize;
-        start..start + value.len()
+    let place = |value: &[u8]| match value.is_empty() {
+        true => 0..0,
+        false => {
+            let start = value.as_ptr() as usize - bytes.as_ptr() as usize;
+            start..start + value.len()
+        }
     };
     let fields = head.headers.iter().map(|field| Ok((name(field)?, place(field.value))));
     Ok(Some((length, response, fields.collect::<Result<_, AnswerError>>()?)))
