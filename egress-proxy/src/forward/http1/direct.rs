@@ -2,6 +2,7 @@
 //! no buffer while it is idle. A request is in memory as a whole; an answer is streamed.
 
 use std::{
+    future::poll_fn,
     io,
     ops::Range,
     pin::{Pin, pin},
@@ -13,7 +14,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body::{Frame, SizeHint};
 use hyper::ext::ReasonPhrase;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    task::unconstrained,
+};
 
 use super::MAX_HEAD;
 use crate::content::Collected;
@@ -92,10 +96,15 @@ impl Direct {
     /// Whether a request can be sent now: an origin that has closed the connection, or says something unasked, is asked
     /// nothing on it.
     pub fn is_ready(&mut self) -> bool {
+        if !self.is_done() {
+            return false;
+        }
         let mut byte = [0];
-        // No exchange is to be woken by a connection that it has given back.
+        let read = poll_fn(|cx| Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut byte)));
+        // No exchange is to be woken by a connection that it has given back; and a task that has used up its turn would be
+        // told that there is nothing to read, whatever there is.
         let mut cx = Context::from_waker(Waker::noop());
-        self.is_done() && Pin::new(&mut self.stream).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
+        pin!(unconstrained(read)).poll(&mut cx).is_pending()
     }
 
     /// Sends a request and waits for the answer's head; its content is to be read with [`Direct::poll_frame`].
@@ -109,7 +118,9 @@ impl Direct {
     ) -> Result<Response<()>, AnswerError> {
         self.outgoing = written(request, content);
         (self.written, self.seen) = (0, 0);
-        std::future::poll_fn(|cx| self.poll_head(cx, request.method())).await
+        let answer = poll_fn(|cx| self.poll_head(cx, request.method())).await;
+        self.is_reusable &= answer.is_ok();
+        answer
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>, method: &Method) -> Poll<Result<Response<()>, AnswerError>> {
@@ -161,8 +172,12 @@ impl Direct {
 
     /// The head of the answer, once it is there; others that come before it tell nothing (RFC 9110 §15.2).
     fn head(&mut self, method: &Method) -> Result<Option<Response<()>>, AnswerError> {
-        while self.holds_end_of_head() {
-            let Some((length, response, fields)) = parsed(&self.incoming)? else { break };
+        loop {
+            self.skip_empty_lines();
+            if !self.holds_end_of_head() {
+                return Ok(None);
+            }
+            let Some((length, response, fields)) = parsed(&self.incoming)? else { return Ok(None) };
             let mut response = response;
             let head = self.incoming.split_to(length).freeze();
             self.seen = 0;
@@ -181,7 +196,15 @@ impl Direct {
             self.end_if_ended();
             return Ok(Some(response));
         }
-        Ok(None)
+    }
+
+    /// What may stand before a head (RFC 9112 §2.2), so that it is not read again with each that comes.
+    fn skip_empty_lines(&mut self) {
+        let length = self.incoming.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        if length > 0 {
+            self.incoming.advance(length);
+            self.seen = 0;
+        }
     }
 
     /// Whether an empty line is among what came: a head that comes in many pieces is read once, not with each.
@@ -247,7 +270,7 @@ impl Direct {
                 }
                 Framing::UntilClose => {
                     if self.incoming.is_empty() && ready!(self.poll_read(cx, CONTENT_ROOM))? == 0 {
-                        self.framing = Framing::Ended;
+                        (self.framing, self.is_reusable) = (Framing::Ended, false);
                         return Poll::Ready(Ok(None));
                     }
                     return Poll::Ready(Ok(Some(Frame::data(self.incoming.split().freeze()))));
@@ -281,6 +304,7 @@ impl Direct {
                     httparse::Status::Complete((length, size)) => {
                         self.incoming.advance(length);
                         self.framing = Framing::Chunked(if size == 0 { Chunk::Trailers } else { Chunk::Data(size) });
+                        self.seen = 0;
                     }
                     httparse::Status::Partial if self.incoming.len() > MAX_CHUNK_LINE => {
                         return Err(AnswerError::Chunk);
@@ -297,6 +321,11 @@ impl Direct {
                 _ => return Err(AnswerError::Chunk),
             },
             Chunk::Trailers => {
+                let is_whole =
+                    matches!(self.incoming[..], [b'\n', ..] | [b'\r', b'\n', ..]) || self.holds_end_of_head();
+                if !is_whole {
+                    return if self.incoming.len() > MAX_HEAD { Err(AnswerError::TooLong) } else { Ok(None) };
+                }
                 let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
                 match httparse::parse_headers(&self.incoming, &mut fields).map_err(AnswerError::Head)? {
                     httparse::Status::Complete((length, fields)) => {
@@ -309,8 +338,7 @@ impl Direct {
                         self.framing = Framing::Ended;
                         return Ok(Some((!trailers.is_empty()).then_some(trailers)));
                     }
-                    httparse::Status::Partial if self.incoming.len() > MAX_HEAD => return Err(AnswerError::TooLong),
-                    httparse::Status::Partial => {}
+                    httparse::Status::Partial => return Err(AnswerError::Head(httparse::Error::NewLine)),
                 }
             }
             Chunk::Data(_) => {}
@@ -336,10 +364,12 @@ fn written<C>(request: &Request<C>, content: &Collected) -> Vec<u8> {
     let fields = request.headers();
     let is_of_framing = |name: &HeaderName| *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING;
     let length = content.remaining();
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    // A path that is empty is written as `/`.
+    let (path, query) = (request.uri().path(), request.uri().query());
+    let [mark, query] = query.map_or(["", ""], |query| ["?", query]);
     let head = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>();
-    let mut bytes = Vec::with_capacity(64 + target.len() + head + length);
-    for part in [request.method().as_str(), " ", target, " HTTP/1.1\r\n"] {
+    let mut bytes = Vec::with_capacity(64 + path.len() + query.len() + head + length);
+    for part in [request.method().as_str(), " ", path, mark, query, " HTTP/1.1\r\n"] {
         bytes.extend_from_slice(part.as_bytes());
     }
     // How long the content is, nobody says but us.

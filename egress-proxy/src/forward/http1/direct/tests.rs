@@ -28,12 +28,16 @@ async fn content(direct: &mut Direct) -> Result<(Vec<u8>, Option<HeaderMap>), An
     Ok((content, trailers))
 }
 
-/// An answer in pieces of this size, and whether the connection can be used again. The origin closes where it is told to.
-async fn ask(method: &str, answer: &[u8], piece: usize, closes: bool) -> (Result<Came, AnswerError>, bool) {
-    let (near, far) = duplex(answer.len() + 1024);
+/// An answer in pieces of this size, the connection, and the origin's side of it, which it closes where it is told to.
+async fn ask(
+    method: &str,
+    answer: &[u8],
+    piece: usize,
+    closes: bool,
+) -> (Result<Came, AnswerError>, Direct, Option<DuplexStream>) {
+    let (near, mut far) = duplex(answer.len() + 1024);
     let mut direct = Direct::new(Box::new(near));
     let origin = async {
-        let mut far: DuplexStream = far;
         let mut asked = [0; 1024];
         assert_ne!(far.read(&mut asked).await.unwrap(), 0);
         for piece in answer.chunks(piece) {
@@ -47,9 +51,8 @@ async fn ask(method: &str, answer: &[u8], piece: usize, closes: bool) -> (Result
         let (content, trailers) = content(&mut direct).await?;
         Ok(Came { head, content, trailers })
     };
-    // Closed at its end, unless it stays open.
-    let (came, _far) = tokio::join!(asking, async { origin.await.map(Box::new) });
-    (came, direct.is_ready())
+    let (came, far) = tokio::join!(asking, origin);
+    (came, direct, far)
 }
 
 const PIECES: [usize; 5] = [1, 2, 3, 7, 100_000];
@@ -57,7 +60,13 @@ const PIECES: [usize; 5] = [1, 2, 3, 7, 100_000];
 #[tokio::test]
 async fn an_answer_is_read_however_it_comes() {
     let answers: [(&str, &str, &str, &str, bool); 16] = [
-        ("GET", "HTTP/1.1 200 \r\nx-empty:\r\nx-blank:  \r\ncontent-length: 2\r\n\r\nok", "", "ok", true),
+        (
+            "GET",
+            "\r\n\r\n\nHTTP/1.1 100 Continue\r\n\r\n\r\nHTTP/1.1 200 \r\nx-empty:\r\nx-blank:  \r\ncontent-length: 2\r\n\r\nok",
+            "",
+            "ok",
+            true,
+        ),
         ("GET", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", "", "hello", true),
         ("GET", "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\nContent-Length: 5\r\n\r\nhello", "", "hello", true),
         ("GET", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "", "", true),
@@ -106,13 +115,13 @@ async fn an_answer_is_read_however_it_comes() {
     ];
     for (method, answer, trailer, expected, is_reusable) in answers {
         for piece in PIECES {
-            let (came, is_ready) = ask(method, answer.as_bytes(), piece, false).await;
+            let (came, mut direct, _far) = ask(method, answer.as_bytes(), piece, false).await;
             let came = came.unwrap_or_else(|error| panic!("{error} of {answer:?} in pieces of {piece}"));
             assert_eq!(String::from_utf8_lossy(&came.content), expected, "{answer:?}");
             let sum =
                 came.trailers.as_ref().and_then(|fields| fields.get("x-sum")).map_or("", |sum| sum.to_str().unwrap());
             assert_eq!(sum, trailer, "{answer:?}");
-            assert_eq!(is_ready, is_reusable, "{answer:?} in pieces of {piece}");
+            assert_eq!(direct.is_ready(), is_reusable, "{answer:?} in pieces of {piece}");
             let is_switched = answer.starts_with("HTTP/1.1 101");
             assert_eq!(came.head.status().is_informational(), is_switched, "{answer:?}");
         }
@@ -127,9 +136,9 @@ async fn content_without_an_end_of_its_own_ends_with_the_connection() {
         "HTTP/1.0 200 OK\r\n\r\nhello",
     ] {
         for piece in PIECES {
-            let (came, is_ready) = ask("GET", answer.as_bytes(), piece, true).await;
+            let (came, direct, _) = ask("GET", answer.as_bytes(), piece, true).await;
             assert_eq!(came.unwrap().content, b"hello");
-            assert!(!is_ready);
+            assert!(!direct.is_done(), "it would wait in the pool");
         }
     }
 }
@@ -176,10 +185,10 @@ async fn what_is_no_answer_is_an_error_and_the_end_of_the_connection() {
             if piece == 1 && answer.len() > 10_000 {
                 continue;
             }
-            let (came, is_ready) = ask("GET", answer.as_bytes(), piece, true).await;
+            let (came, direct, _) = ask("GET", answer.as_bytes(), piece, true).await;
             let Err(error) = came else { panic!("an answer in {answer:?}") };
             assert!(format!("{error:?}").starts_with(expected), "{error:?} of {answer:?}");
-            assert!(!is_ready, "{answer:?}");
+            assert!(!direct.is_done(), "{answer:?}");
         }
     }
 }
@@ -260,8 +269,8 @@ async fn a_broken_answer_is_read_alike_in_any_pieces() {
         }
         let mut outcomes = Vec::new();
         for piece in [1, 5, 1000] {
-            let (came, is_ready) = ask("GET", &answer, piece, true).await;
-            assert!(!is_ready);
+            let (came, mut direct, _) = ask("GET", &answer, piece, true).await;
+            assert!(!direct.is_ready());
             outcomes.push(match came {
                 Ok(Came { head, content, trailers }) => {
                     read += 1;
@@ -274,4 +283,26 @@ async fn a_broken_answer_is_read_alike_in_any_pieces() {
         assert!(outcomes.windows(2).all(|pair| pair[0] == pair[1]), "{outcomes:#?} of {answer:?}");
     }
     assert!(read > 1000, "{read} can be read");
+}
+
+#[tokio::test]
+async fn an_empty_path_is_written_as_a_slash() {
+    for (uri, target) in [("http://example.com?x=1", "/?x=1"), ("http://example.com", "/"), ("/?", "/?"), ("*", "*")] {
+        let request = Request::builder().uri(uri).body(()).unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&written(&request, &Collected::default())),
+            format!("GET {target} HTTP/1.1\r\n\r\n")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_has_used_up_its_turn_sees_that_the_origin_has_closed() {
+    let (near, far) = duplex(64);
+    let mut direct = Direct::new(Box::new(near));
+    drop(far);
+    while tokio::task::coop::has_budget_remaining() {
+        tokio::task::coop::consume_budget().await;
+    }
+    assert!(!direct.is_ready());
 }
