@@ -1,28 +1,73 @@
-//! A socket under TLS, whose records leave in one piece nearly always: written with `send`, which costs the kernel less than
-//! a vector of one.
+//! What is below TLS and above it, so that bulk passes in large pieces: the TLS library asks its socket for one record at a
+//! time, and gives one. Each read of a socket is answered with an acknowledgement, which may wake the sender, and each write
+//! wakes a receiver: that costs more than what it is for.
 
 use std::{
     io::{self, IoSlice},
-    pin::Pin,
-    task::{Context, Poll},
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
 };
 
+use bytes::{Buf, BytesMut};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
-pub struct Socket(pub TcpStream);
+/// How much of bulk passes at a time.
+pub const PIECE: usize = 256 * 1024;
+/// Reads that give less are none of bulk.
+const BULK: usize = 4 * 1024;
+/// How much TLS may hold until a socket takes it, so that a piece leaves as one, with what the scan kept back of another.
+pub const UNSENT: usize = 2 * PIECE;
+
+/// A socket under TLS. Where there is more to read than it is asked for it reads ahead. What leaves is one piece nearly
+/// always: written with `send`, which costs the kernel less than a vector of one.
+pub struct Socket {
+    stream: TcpStream,
+    /// What was read and not asked for yet; no memory where that is nothing.
+    ahead: BytesMut,
+    /// Whether the last read has left something in the socket, as far as is known.
+    has_more: bool,
+}
+
+impl Socket {
+    pub fn new(stream: TcpStream) -> Self {
+        Self { stream, ahead: BytesMut::new(), has_more: false }
+    }
+}
 
 impl AsyncRead for Socket {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, ahead, has_more } = self.get_mut();
+        if ahead.is_empty() {
+            if !*has_more {
+                let asked = buf.remaining();
+                let read = Pin::new(stream).poll_read(cx, buf);
+                *has_more = asked >= BULK && buf.remaining() == 0;
+                return read;
+            }
+            ahead.reserve(PIECE);
+            let read = pin!(stream.read_buf(ahead)).poll(cx);
+            *has_more = ahead.len() == ahead.capacity();
+            if ahead.is_empty() {
+                *ahead = BytesMut::new();
+            }
+            ready!(read)?;
+        }
+        let length = buf.remaining().min(ahead.len());
+        buf.put_slice(&ahead[..length]);
+        ahead.advance(length);
+        if ahead.is_empty() && !*has_more {
+            *ahead = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -31,8 +76,8 @@ impl AsyncWrite for Socket {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match slices {
-            [one] => Pin::new(&mut self.0).poll_write(cx, one),
-            several => Pin::new(&mut self.0).poll_write_vectored(cx, several),
+            [one] => Pin::new(&mut self.stream).poll_write(cx, one),
+            several => Pin::new(&mut self.stream).poll_write_vectored(cx, several),
         }
     }
 
@@ -41,10 +86,127 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Reads of a stream as many TLS records at a time as there are and fit, once they are large.
+pub struct Gathered<'s, S: ?Sized>(pub &'s mut S);
+
+impl<S: AsyncRead + Unpin + ?Sized> AsyncRead for Gathered<'_, S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let begin = buf.filled().len();
+        loop {
+            let before = buf.filled().len();
+            let read = Pin::new(&mut *self.0).poll_read(cx, buf);
+            // What was read is given on first; a stream that has failed or ended says so again.
+            if before > begin && !matches!(read, Poll::Ready(Ok(()))) {
+                return Poll::Ready(Ok(()));
+            }
+            let now = buf.filled().len();
+            if now - before < BULK || buf.remaining() == 0 || now - begin >= PIECE {
+                return read;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::{
+        io::AsyncWriteExt,
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    const LONG: usize = 3 * PIECE + 5000;
+
+    fn bytes(length: usize) -> Vec<u8> {
+        (0..length).map(|at| (at % 251) as u8).collect()
+    }
+
+    /// Both ends of a connection.
+    async fn connection() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (Socket::new(near.expect("it is listened to")), far.expect("it is connected to").0)
+    }
+
+    #[tokio::test]
+    async fn what_is_read_ahead_comes_in_order_and_once_and_leaves_no_memory() {
+        for asked in [5, BULK, 16_406] {
+            let (mut near, mut far) = connection().await;
+            let writer = tokio::spawn(async move { far.write_all(&bytes(LONG)).await });
+            let (mut read, mut longest) = (Vec::new(), 0);
+            let mut part = vec![0; asked];
+            loop {
+                let length = near.read(&mut part).await.expect("it is connected");
+                if length == 0 {
+                    break;
+                }
+                read.extend_from_slice(&part[..length]);
+                longest = longest.max(near.ahead.len());
+            }
+            assert!(read == bytes(LONG), "asked for {asked}");
+            assert_eq!(near.ahead.capacity(), 0, "asked for {asked}");
+            assert_eq!(longest > 0, asked >= BULK, "asked for {asked}, ahead by {longest}");
+            assert!(writer.await.is_ok_and(|written| written.is_ok()));
+        }
+    }
+
+    /// Gives what it has, a record at a time, then its end.
+    struct Records {
+        lengths: &'static [usize],
+        end: fn() -> Poll<io::Result<()>>,
+    }
+
+    impl AsyncRead for Records {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            let Some((length, rest)) = self.lengths.split_first() else { return (self.end)() };
+            buf.put_slice(&bytes(*length));
+            self.lengths = rest;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What reads give one after the other: how much, or what became of them.
+    fn reads(lengths: &'static [usize], end: fn() -> Poll<io::Result<()>>) -> Vec<Poll<Result<usize, io::ErrorKind>>> {
+        let mut records = Records { lengths, end };
+        let mut room = vec![0; 2 * PIECE];
+        let mut reads = Vec::new();
+        while !matches!(reads.last(), Some(Poll::Pending | Poll::Ready(Ok(0) | Err(_)))) {
+            let mut buf = ReadBuf::new(&mut room);
+            let read =
+                Pin::new(&mut Gathered(&mut records)).poll_read(&mut Context::from_waker(Waker::noop()), &mut buf);
+            reads.push(read.map(|read| read.map(|()| buf.filled().len()).map_err(|error| error.kind())));
+        }
+        reads
+    }
+
+    #[test]
+    fn records_are_gathered_as_far_as_they_are_there() {
+        let read = |length| Poll::Ready(Ok(length));
+        let small = [read(100), read(200), Poll::Pending];
+        assert_eq!(reads(&[100, 200], || Poll::Pending), small);
+        let large = [read(2 * BULK + 7), read(8), Poll::Pending];
+        assert_eq!(reads(&[BULK, BULK, 7, 8], || Poll::Pending), large);
+        let no_more_than_a_piece = [read(PIECE), read(BULK), Poll::Pending];
+        assert_eq!(reads(&[PIECE / 2, PIECE / 2, BULK], || Poll::Pending), no_more_than_a_piece);
+    }
+
+    #[test]
+    fn what_came_before_an_end_is_given_on_before_it() {
+        let came = Poll::Ready(Ok(BULK));
+        assert_eq!(reads(&[BULK], || Poll::Ready(Ok(()))), [came, Poll::Ready(Ok(0))]);
+        let failed = || Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        assert_eq!(reads(&[BULK], failed), [came, Poll::Ready(Err(io::ErrorKind::ConnectionReset))]);
     }
 }

@@ -35,7 +35,7 @@ use crate::{
     proxy::Proxy,
     record::TunnelRecording,
     respond,
-    socket::Socket,
+    socket::{Socket, UNSENT},
 };
 
 /// Flow-control windows toward clients, in bytes: what one upload, and all on a connection, may have under way.
@@ -58,7 +58,7 @@ pub async fn serve(
     // The bare socket where there is one: every layer between costs on every read and write.
     match upgraded.downcast::<TokioIo<Heard<TcpStream>>>() {
         Ok(parts) if parts.read_buf.is_empty() => {
-            run(&proxy, &permit, Socket(parts.io.into_inner().into_inner()), recording, seat, shutdown).await;
+            run(&proxy, &permit, Socket::new(parts.io.into_inner().into_inner()), recording, seat, shutdown).await;
         }
         Ok(parts) => {
             // The client did not wait for the 200 and has sent its ClientHello already.
@@ -81,7 +81,7 @@ async fn run<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     // What only the handshake needs is not kept for as long as the tunnel lives.
-    let stream = match Box::pin(intercept(&proxy.leaves, permit, stream, proxy.limits.handshake)).await {
+    let mut stream = match Box::pin(intercept(&proxy.leaves, permit, stream, proxy.limits.handshake)).await {
         Ok(stream) => Box::new(stream),
         Err(error) => {
             let reason = respond::chain(&error);
@@ -91,6 +91,7 @@ async fn run<S>(
             return recording.fail(Outcome::Denied, error.token(), reason);
         }
     };
+    stream.get_mut().1.set_buffer_limit(Some(UNSENT));
     let protocol = if stream.get_ref().1.alpn_protocol() == Some(b"h2") { "h2" } else { "http/1.1" };
     recording.client_protocol = Some(protocol);
     let origin = Origin::Tunnel(permit.authority().clone(), recording.id, seat);

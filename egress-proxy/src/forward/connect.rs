@@ -22,7 +22,13 @@ use super::{
     pool::{Connection, Key, Pools, Sender},
     upstream::{TUNNEL_AGE, Upstream},
 };
-use crate::{dial::Dialer, policy::RequestPermit, record::Id, socket::Socket, tls::anchors::Anchors};
+use crate::{
+    dial::Dialer,
+    policy::RequestPermit,
+    record::Id,
+    socket::{Socket, UNSENT},
+    tls::anchors::Anchors,
+};
 
 /// How long an origin may take over its TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -139,13 +145,15 @@ impl Connector {
             Offer::Http1 => &self.anchors.h1,
             Offer::Http2 => &self.anchors.h2,
         };
-        let handshake = TlsConnector::from(config.clone()).connect(name, Socket(stream));
+        let handshake = TlsConnector::from(config.clone()).connect(name, Socket::new(stream));
         let stream = timeout(HANDSHAKE, handshake).await.map_err(|_| ForwardError::TlsTimeout(authority.clone()))?;
         let failed = |source: std::io::Error| match rustls_error(&source) {
             Some(rustls::Error::InvalidCertificate(_)) => ForwardError::Certificate { source },
             _ => ForwardError::Tls { source },
         };
-        Ok((stream.map_err(failed)?, peer))
+        let mut stream = stream.map_err(failed)?;
+        stream.get_mut().1.set_buffer_limit(Some(UNSENT));
+        Ok((stream, peer))
     }
 }
 

@@ -246,7 +246,9 @@ impl ContentScan {
                 self.released += may_go;
                 released.push_back(chunk.split_to(may_go as usize));
             }
-            self.held.push_front(chunk);
+            // What is left of a long chunk would keep all of it in memory.
+            let is_most = chunk.len() as u64 > may_go;
+            self.held.push_front(if is_most { chunk } else { Bytes::copy_from_slice(&chunk) });
             break;
         }
         Ok(Released(released))
@@ -369,6 +371,14 @@ mod tests {
         for cut in [1000, 4096, 70_000, text.len()] {
             assert_eq!(judge(&text, cut), (text.clone(), None));
         }
+    }
+
+    #[test]
+    fn what_is_held_back_keeps_no_long_chunk_in_memory() {
+        let mut scan = Arc::new(Scanner::builtin()).content(&HeaderMap::new(), Exemptions::default());
+        let chunk = Bytes::from(b"lorem ipsum ".repeat(10_000));
+        assert!(scan.push(chunk.clone()).is_ok());
+        assert!(scan.held() > 0 && chunk.is_unique());
     }
 
     #[test]

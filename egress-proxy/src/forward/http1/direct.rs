@@ -20,13 +20,17 @@ use tokio::{
 };
 
 use super::MAX_HEAD;
-use crate::content::Collected;
+use crate::{
+    content::Collected,
+    socket::{Gathered, PIECE},
+};
 
 /// The most fields that an origin's head or trailers may have.
 const MAX_FIELDS: usize = 100;
 /// The longest line that announces a chunk, extensions included.
 const MAX_CHUNK_LINE: usize = 4 * 1024;
-/// Room for most heads, for longer ones, and for what comes of a content at a time: a TLS record holds no more.
+/// Room for most heads, for longer ones, and for what comes of a content at a time: a TLS record holds no more, and where
+/// one comes after another they are read together.
 const SHORT_HEAD: usize = 1024;
 const HEAD_ROOM: usize = 8 * 1024;
 const CONTENT_ROOM: usize = 16 * 1024;
@@ -47,6 +51,8 @@ pub struct Direct {
     /// So much of that holds no end of a head.
     seen: usize,
     framing: Framing,
+    /// How much of a content is read at a time.
+    content_room: usize,
     /// Whether it can be used again once the answer has ended.
     is_reusable: bool,
 }
@@ -79,6 +85,7 @@ impl Direct {
             incoming: BytesMut::new(),
             seen: 0,
             framing: Framing::Ended,
+            content_room: CONTENT_ROOM,
             is_reusable: true,
         }
     }
@@ -117,7 +124,7 @@ impl Direct {
         content: &Collected,
     ) -> Result<Response<()>, AnswerError> {
         self.outgoing = written(request, content);
-        (self.written, self.seen) = (0, 0);
+        (self.written, self.seen, self.content_room) = (0, 0, CONTENT_ROOM);
         let answer = poll_fn(|cx| self.poll_head(cx, request.method())).await;
         self.is_reusable &= answer.is_ok();
         answer
@@ -163,11 +170,18 @@ impl Direct {
         self.written = 0;
     }
 
+    /// Reads some of a content.
+    fn poll_read_content(&mut self, cx: &mut Context<'_>, left: usize) -> Poll<io::Result<usize>> {
+        let length = ready!(self.poll_read(cx, left.min(self.content_room)))?;
+        self.content_room = if length >= CONTENT_ROOM { PIECE } else { CONTENT_ROOM };
+        Poll::Ready(Ok(length))
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
         if self.incoming.capacity() - self.incoming.len() < room.div_ceil(4) {
             self.incoming.reserve(room);
         }
-        pin!(self.stream.read_buf(&mut self.incoming)).poll(cx)
+        pin!(Gathered(&mut self.stream).read_buf(&mut self.incoming)).poll(cx)
     }
 
     /// The head of the answer, once it is there; others that come before it tell nothing (RFC 9110 §15.2).
@@ -263,13 +277,13 @@ impl Direct {
                         return Poll::Ready(Ok(trailers.map(Frame::trailers)));
                     }
                     if matches!(self.framing, Framing::Chunked(now) if now == next)
-                        && ready!(self.poll_read(cx, CONTENT_ROOM))? == 0
+                        && ready!(self.poll_read_content(cx, usize::MAX))? == 0
                     {
                         return Poll::Ready(Err(AnswerError::Incomplete));
                     }
                 }
                 Framing::UntilClose => {
-                    if self.incoming.is_empty() && ready!(self.poll_read(cx, CONTENT_ROOM))? == 0 {
+                    if self.incoming.is_empty() && ready!(self.poll_read_content(cx, usize::MAX))? == 0 {
                         (self.framing, self.is_reusable) = (Framing::Ended, false);
                         return Poll::Ready(Ok(None));
                     }
@@ -282,7 +296,7 @@ impl Direct {
     /// Some of so many bytes that are to come.
     fn poll_data(&mut self, cx: &mut Context<'_>, left: u64) -> Poll<Result<Bytes, AnswerError>> {
         let left = usize::try_from(left).unwrap_or(usize::MAX);
-        if self.incoming.is_empty() && ready!(self.poll_read(cx, left.min(CONTENT_ROOM)))? == 0 {
+        if self.incoming.is_empty() && ready!(self.poll_read_content(cx, left))? == 0 {
             return Poll::Ready(Err(AnswerError::Incomplete));
         }
         let length = left.min(self.incoming.len());
