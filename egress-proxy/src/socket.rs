@@ -18,6 +18,8 @@ use tokio::{
 pub const PIECE: usize = 256 * 1024;
 /// Reads that give less are none of bulk.
 const BULK: usize = 4 * 1024;
+/// So many slices leave at once with what was held.
+const AT_ONCE: usize = 8;
 /// How much TLS may hold until a socket takes it, so that a piece leaves as one, with what the scan kept back of another.
 pub const UNSENT: usize = 2 * PIECE;
 
@@ -29,17 +31,60 @@ pub struct Socket {
     ahead: BytesMut,
     /// Whether the last read has left something in the socket, as far as is known.
     has_more: bool,
+    /// What was written and waits for more, and whether what is written does so.
+    held: Vec<u8>,
+    holds: bool,
 }
 
 impl Socket {
     pub fn new(stream: TcpStream) -> Self {
-        Self { stream, ahead: BytesMut::new(), has_more: false }
+        Self { stream, ahead: BytesMut::new(), has_more: false, held: Vec::new(), holds: false }
+    }
+
+    /// One that holds what is written until something is read: so the end of a client's handshake leaves with the first
+    /// request, and wakes the origin once.
+    pub fn holding(stream: TcpStream) -> Self {
+        let mut socket = Self::new(stream);
+        socket.holds = true;
+        socket
+    }
+
+    /// Holds no more of what is written from now on, which takes with it what is held.
+    pub fn release(&mut self) {
+        self.holds = false;
+    }
+
+    /// Writes what is held, and of these what goes with it; answers how much of these.
+    fn poll_held(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let Self { stream, held, .. } = self;
+        while !held.is_empty() {
+            let mut all = [IoSlice::new(&[]); AT_ONCE];
+            let (first, rest) = all.split_at_mut(1);
+            first[0] = IoSlice::new(held);
+            rest.iter_mut().zip(slices).for_each(|(into, slice)| *into = *slice);
+            let written =
+                ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &all[..AT_ONCE.min(1 + slices.len())]))?;
+            let of_held = written.min(held.len());
+            if of_held == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            held.drain(..of_held);
+            if held.is_empty() {
+                *held = Vec::new();
+                return Poll::Ready(Ok(written - of_held));
+            }
+        }
+        Poll::Ready(Ok(0))
     }
 }
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, ahead, has_more } = self.get_mut();
+        let this = self.get_mut();
+        if !this.held.is_empty() {
+            ready!(this.poll_held(cx, &[]))?;
+        }
+        let Self { stream, ahead, has_more, .. } = this;
         if ahead.is_empty() {
             if !*has_more {
                 let asked = buf.remaining();
@@ -66,18 +111,29 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.holds {
+            slices.iter().for_each(|slice| this.held.extend_from_slice(slice));
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        }
+        if !this.held.is_empty() {
+            let written = ready!(this.poll_held(cx, slices))?;
+            if written > 0 {
+                return Poll::Ready(Ok(written));
+            }
+        }
         match slices {
-            [one] => Pin::new(&mut self.stream).poll_write(cx, one),
-            several => Pin::new(&mut self.stream).poll_write_vectored(cx, several),
+            [one] => Pin::new(&mut this.stream).poll_write(cx, one),
+            several => Pin::new(&mut this.stream).poll_write_vectored(cx, several),
         }
     }
 
@@ -86,11 +142,25 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.holds && !self.held.is_empty() {
+            ready!(self.poll_held(cx, &[]))?;
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_held(cx, &[]))?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl Drop for Socket {
+    /// A handshake that fails ends with an alert, which nothing follows.
+    fn drop(&mut self) {
+        if !self.held.is_empty() {
+            // Whether it arrives matters to nobody here.
+            let _ = self.stream.try_write(&self.held);
+        }
     }
 }
 
@@ -160,6 +230,36 @@ mod tests {
             assert_eq!(longest > 0, asked >= BULK, "asked for {asked}, ahead by {longest}");
             assert!(writer.await.is_ok_and(|written| written.is_ok()));
         }
+    }
+
+    async fn arrived(far: &mut TcpStream) -> Vec<u8> {
+        let mut room = [0; 64];
+        let length = far.read(&mut room).await.expect("it is connected");
+        room[..length].to_vec()
+    }
+
+    #[tokio::test]
+    async fn what_is_held_leaves_with_what_follows_and_before_anything_is_read_and_at_the_end() {
+        let (mut near, mut far) = connection().await;
+        near.holds = true;
+        near.write_all(b"hello ").await.expect("it is held");
+        near.flush().await.expect("it is held");
+        assert!(far.try_read(&mut [0; 64]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
+        far.write_all(b"!").await.expect("it is connected");
+        assert_eq!(near.read_u8().await.expect("it is there"), b'!');
+        assert_eq!(arrived(&mut far).await, b"hello ");
+
+        near.write_all(b"finished ").await.expect("it is held");
+        near.release();
+        let slices = [IoSlice::new(b"GET "), IoSlice::new(b"/")];
+        assert_eq!(near.write_vectored(&slices).await.expect("it is connected"), 5);
+        assert_eq!(arrived(&mut far).await, b"finished GET /");
+        assert_eq!(near.held.capacity(), 0);
+
+        near.holds = true;
+        near.write_all(b"alert").await.expect("it is held");
+        drop(near);
+        assert_eq!(arrived(&mut far).await, b"alert");
     }
 
     /// Gives what it has, a record at a time, then its end.

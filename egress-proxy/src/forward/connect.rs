@@ -145,14 +145,16 @@ impl Connector {
             Offer::Http1 => &self.anchors.h1,
             Offer::Http2 => &self.anchors.h2,
         };
-        let handshake = TlsConnector::from(config.clone()).connect(name, Socket::new(stream));
+        let handshake = TlsConnector::from(config.clone()).connect(name, Socket::holding(stream));
         let stream = timeout(HANDSHAKE, handshake).await.map_err(|_| ForwardError::TlsTimeout(authority.clone()))?;
         let failed = |source: std::io::Error| match rustls_error(&source) {
             Some(rustls::Error::InvalidCertificate(_)) => ForwardError::Certificate { source },
             _ => ForwardError::Tls { source },
         };
         let mut stream = stream.map_err(failed)?;
-        stream.get_mut().1.set_buffer_limit(Some(UNSENT));
+        let (socket, session) = stream.get_mut();
+        socket.release();
+        session.set_buffer_limit(Some(UNSENT));
         Ok((stream, peer))
     }
 }

@@ -42,7 +42,8 @@ impl Http1 {
     /// The connection was lost, or the answer is none; the request comes back where nothing of it was sent.
     pub async fn exchange(&mut self, request: Request<Content>) -> Result<Response<Incoming>, Lost> {
         let Self::Direct(direct) = self else { return Box::pin(self.through_library(request)).await };
-        if !direct.is_ready() {
+        // Who reads from a new one before its first request parts that from the end of the handshake.
+        if direct.is_used() && !direct.is_ready() {
             return Err(Lost { unsent: Some(request), ..AnswerError::Incomplete.into() });
         }
         let Some(content) = short(&request) else { return Box::pin(self.through_library(request)).await };

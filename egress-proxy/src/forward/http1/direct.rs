@@ -51,6 +51,7 @@ pub struct Direct {
     /// So much of that holds no end of a head.
     seen: usize,
     framing: Framing,
+    is_used: bool,
     /// How much of a content is read at a time.
     content_room: usize,
     /// Whether it can be used again once the answer has ended.
@@ -85,6 +86,7 @@ impl Direct {
             incoming: BytesMut::new(),
             seen: 0,
             framing: Framing::Ended,
+            is_used: false,
             content_room: CONTENT_ROOM,
             is_reusable: true,
         }
@@ -98,6 +100,11 @@ impl Direct {
     /// Whether the last answer has ended, and another request may follow.
     pub fn is_done(&self) -> bool {
         self.is_reusable && self.framing == Framing::Ended
+    }
+
+    /// Whether a request was sent on it.
+    pub fn is_used(&self) -> bool {
+        self.is_used
     }
 
     /// Whether a request can be sent now: an origin that has closed the connection, or says something unasked, is asked
@@ -123,6 +130,7 @@ impl Direct {
         request: &Request<C>,
         content: &Collected,
     ) -> Result<Response<()>, AnswerError> {
+        self.is_used = true;
         self.outgoing = written(request, content);
         (self.written, self.seen, self.content_room) = (0, 0, CONTENT_ROOM);
         let answer = poll_fn(|cx| self.poll_head(cx, request.method())).await;
