@@ -5,6 +5,7 @@
 use std::{
     io::{self, IoSlice},
     pin::{Pin, pin},
+    sync::atomic::{AtomicUsize, Ordering},
     task::{Context, Poll, ready},
 };
 
@@ -20,15 +21,19 @@ pub const PIECE: usize = 256 * 1024;
 const BULK: usize = 4 * 1024;
 /// So many slices leave at once with what was held.
 const AT_ONCE: usize = 8;
-/// How much TLS may hold until a socket takes it, so that a piece leaves as one, with what the scan kept back of another.
-pub const UNSENT: usize = 2 * PIECE;
+/// How much TLS may hold until a socket takes it: a piece leaves as one, with what the scan kept back of another.
+pub const UNSENT: usize = PIECE + 16 * 1024;
+/// So many sockets may read ahead at a time: pieces stay in memory where nobody takes them, as many as a client likes to begin.
+const MOST_AHEAD: usize = 64;
+
+/// How many do.
+static READERS_AHEAD: AtomicUsize = AtomicUsize::new(0);
 
 /// A socket under TLS. Where there is more to read than it is asked for it reads ahead. What leaves is one piece nearly
 /// always: written with `send`, which costs the kernel less than a vector of one.
 pub struct Socket {
     stream: TcpStream,
-    /// What was read and not asked for yet; no memory where that is nothing.
-    ahead: BytesMut,
+    ahead: Option<Ahead>,
     /// Whether the last read has left something in the socket, as far as is known.
     has_more: bool,
     /// What was written and waits for more, and whether what is written does so.
@@ -36,9 +41,27 @@ pub struct Socket {
     holds: bool,
 }
 
+/// What was read and not asked for yet, for as long as there is more.
+struct Ahead(BytesMut);
+
+impl Ahead {
+    /// Makes room for a piece, unless too many have.
+    fn begin() -> Option<Self> {
+        let one_more = |readers| (readers < MOST_AHEAD).then_some(readers + 1);
+        READERS_AHEAD.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Self(BytesMut::with_capacity(PIECE)))
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        READERS_AHEAD.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Socket {
     pub fn new(stream: TcpStream) -> Self {
-        Self { stream, ahead: BytesMut::new(), has_more: false, held: Vec::new(), holds: false }
+        Self { stream, ahead: None, has_more: false, held: Vec::new(), holds: false }
     }
 
     /// One that holds what is written until something is read: so the end of a client's handshake leaves with the first
@@ -85,26 +108,29 @@ impl AsyncRead for Socket {
             ready!(this.poll_held(cx, &[]))?;
         }
         let Self { stream, ahead, has_more, .. } = this;
-        if ahead.is_empty() {
-            if !*has_more {
-                let asked = buf.remaining();
-                let read = Pin::new(stream).poll_read(cx, buf);
-                *has_more = asked >= BULK && buf.remaining() == 0;
-                return read;
-            }
-            ahead.reserve(PIECE);
-            let read = pin!(stream.read_buf(ahead)).poll(cx);
-            *has_more = ahead.len() == ahead.capacity();
-            if ahead.is_empty() {
-                *ahead = BytesMut::new();
-            }
-            ready!(read)?;
+        if ahead.is_none() && *has_more {
+            *ahead = Ahead::begin();
         }
-        let length = buf.remaining().min(ahead.len());
-        buf.put_slice(&ahead[..length]);
-        ahead.advance(length);
-        if ahead.is_empty() && !*has_more {
-            *ahead = BytesMut::new();
+        let Some(Ahead(bytes)) = ahead else {
+            let asked = buf.remaining();
+            let read = Pin::new(stream).poll_read(cx, buf);
+            *has_more = asked >= BULK && buf.remaining() == 0;
+            return read;
+        };
+        if bytes.is_empty() {
+            bytes.reserve(PIECE);
+            let read = pin!(stream.read_buf(bytes)).poll(cx);
+            *has_more = bytes.len() == bytes.capacity();
+            if bytes.is_empty() {
+                *ahead = None;
+                return read.map_ok(|_| ());
+            }
+        }
+        let length = buf.remaining().min(bytes.len());
+        buf.put_slice(&bytes[..length]);
+        bytes.advance(length);
+        if bytes.is_empty() && !*has_more {
+            *ahead = None;
         }
         Poll::Ready(Ok(()))
     }
@@ -164,7 +190,8 @@ impl Drop for Socket {
     }
 }
 
-/// Reads of a stream as many TLS records at a time as there are and fit, once they are large.
+/// Reads of a stream as many TLS records at a time as there are and fit, once they are large; where too many sockets read
+/// ahead, one at a time.
 pub struct Gathered<'s, S: ?Sized>(pub &'s mut S);
 
 impl<S: AsyncRead + Unpin + ?Sized> AsyncRead for Gathered<'_, S> {
@@ -178,7 +205,8 @@ impl<S: AsyncRead + Unpin + ?Sized> AsyncRead for Gathered<'_, S> {
                 return Poll::Ready(Ok(()));
             }
             let now = buf.filled().len();
-            if now - before < BULK || buf.remaining() == 0 || now - begin >= PIECE {
+            let is_enough = now - before < BULK || buf.remaining() == 0 || now - begin >= PIECE;
+            if is_enough || READERS_AHEAD.load(Ordering::Relaxed) >= MOST_AHEAD {
                 return read;
             }
         }
@@ -198,6 +226,9 @@ mod tests {
 
     const LONG: usize = 3 * PIECE + 5000;
 
+    /// Held by those who count on being among the few that may read ahead, or on there being too many.
+    static READING_AHEAD: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
     fn bytes(length: usize) -> Vec<u8> {
         (0..length).map(|at| (at % 251) as u8).collect()
     }
@@ -212,6 +243,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_read_ahead_comes_in_order_and_once_and_leaves_no_memory() {
+        let _alone = READING_AHEAD.lock().await;
         for asked in [5, BULK, 16_406] {
             let (mut near, mut far) = connection().await;
             let writer = tokio::spawn(async move { far.write_all(&bytes(LONG)).await });
@@ -223,13 +255,32 @@ mod tests {
                     break;
                 }
                 read.extend_from_slice(&part[..length]);
-                longest = longest.max(near.ahead.len());
+                longest = longest.max(near.ahead.as_ref().map_or(0, |ahead| ahead.0.len()));
             }
             assert!(read == bytes(LONG), "asked for {asked}");
-            assert_eq!(near.ahead.capacity(), 0, "asked for {asked}");
+            assert!(near.ahead.is_none(), "asked for {asked}");
             assert_eq!(longest > 0, asked >= BULK, "asked for {asked}, ahead by {longest}");
             assert!(writer.await.is_ok_and(|written| written.is_ok()));
         }
+    }
+
+    #[tokio::test]
+    async fn too_many_read_what_they_are_asked_for_and_all_of_it() {
+        let _alone = READING_AHEAD.lock().await;
+        let all: Vec<_> = std::iter::from_fn(Ahead::begin).collect();
+        assert_eq!(all.len(), MOST_AHEAD);
+        let (mut near, mut far) = connection().await;
+        let writer = tokio::spawn(async move { far.write_all(&bytes(LONG)).await });
+        let (mut read, mut part) = (Vec::new(), vec![0; BULK]);
+        while let Ok(length @ 1..) = near.read(&mut part).await {
+            read.extend_from_slice(&part[..length]);
+            assert!(near.ahead.is_none());
+        }
+        assert!(read == bytes(LONG) && writer.await.is_ok_and(|written| written.is_ok()));
+        let one_at_a_time = [Poll::Ready(Ok(BULK)), Poll::Ready(Ok(BULK)), Poll::Pending];
+        assert_eq!(reads(&[BULK, BULK], || Poll::Pending), one_at_a_time);
+        drop(all);
+        assert_eq!(READERS_AHEAD.load(Ordering::Relaxed), 0);
     }
 
     async fn arrived(far: &mut TcpStream) -> Vec<u8> {
@@ -293,6 +344,7 @@ mod tests {
 
     #[test]
     fn records_are_gathered_as_far_as_they_are_there() {
+        let _alone = READING_AHEAD.blocking_lock();
         let read = |length| Poll::Ready(Ok(length));
         let small = [read(100), read(200), Poll::Pending];
         assert_eq!(reads(&[100, 200], || Poll::Pending), small);
