@@ -120,8 +120,12 @@ impl ContentScan {
 
     fn judge(&mut self, chunk: &[u8]) -> Result<u64, Finding> {
         let mut clear = self.released;
-        let step = if matches!(self.coded, Coded::Plain) { chunk.len().max(1) } else { STEP };
-        for bytes in chunk.chunks(step) {
+        let mut rest = chunk;
+        while !rest.is_empty() {
+            // What turns out to be plain is judged as it came from there on.
+            let step = if matches!(self.coded, Coded::Plain) { rest.len() } else { STEP.min(rest.len()) };
+            let (bytes, more) = rest.split_at(step);
+            rest = more;
             self.taken += bytes.len() as u64;
             let plain = self.plain.push(&self.scanner, &mut self.asked, bytes);
             clear = plain.map_err(|stop| self.scanner.found(stop, &[]))?;
