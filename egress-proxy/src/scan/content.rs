@@ -398,6 +398,20 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_found_where_one_step_or_slice_ends_and_the_next_begins() {
+        // After the first step, which tells that it is plain, the rest of a piece is judged slice by slice.
+        for border in [STEP, STEP + 64 * 1024, STEP + 128 * 1024] {
+            for at in border - 40..border + 10 {
+                let text = [" lorem".repeat(at).as_bytes()[..at - 1].to_vec(), format!(" {} ", key()).into()].concat();
+                let text = [text, " ipsum".repeat(1000).into_bytes()].concat();
+                let (out, finding) = judge(&text, text.len());
+                assert_eq!(finding.map(|finding| finding.rule).as_deref(), Some("aws-access-key"), "at {at}");
+                assert!(out.len() <= at, "at {at}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_overlooked_passes_once_told_and_hides_no_value_of_the_proxys_own() {
         const OWN: &str = "hunter2-and-more";
         let mut values = crate::scan::ExactValues::default();
