@@ -23,6 +23,7 @@ use crate::{
     record::{Destination, Recording, TunnelRecording},
     relay::ClientBody,
     respond,
+    socket::UNREAD,
     target::RequestTarget,
     tunnel,
 };
@@ -45,6 +46,7 @@ pub async fn serve(proxy: Arc<Proxy>, stream: TcpStream, seat: Seat, shutdown: S
         .header_read_timeout(None)
         .max_header_size(proxy.limits.head_bytes as usize)
         .max_headers(512)
+        .max_buf_size(UNREAD.max(proxy.limits.head_bytes as usize))
         .serve_connection(TokioIo::new(Heard::new(stream, pace.clone())), service)
         .with_upgrades();
     if let Err(error) = until_quiet(Box::pin(connection), shutdown, &pace, proxy.limits.patience).await {

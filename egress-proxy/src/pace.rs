@@ -16,8 +16,6 @@ use std::{
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::socket::Gathered;
-
 /// The limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
@@ -148,7 +146,7 @@ impl<S> Heard<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let read = Pin::new(&mut Gathered(&mut self.stream)).poll_read(cx, buf);
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
             self.pace.heard();
         }

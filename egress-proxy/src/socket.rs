@@ -1,6 +1,6 @@
-//! What is below TLS and above it, so that bulk passes in large pieces: the TLS library asks its socket for one record at a
-//! time, and gives one. Each read of a socket is answered with an acknowledgement, which may wake the sender, and each write
-//! wakes a receiver: that costs more than what it is for.
+//! What is below TLS, so that bulk passes in large pieces: the TLS library asks its socket for one record at a time. Each
+//! read of a socket is answered with an acknowledgement, which may wake the sender, and each write wakes a receiver: that
+//! costs more than what it is for.
 
 use std::{
     io::{self, IoSlice},
@@ -13,6 +13,7 @@ use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::TcpStream,
+    task::coop::poll_proceed,
 };
 
 /// How much of bulk passes at a time.
@@ -21,13 +22,35 @@ pub const PIECE: usize = 256 * 1024;
 const BULK: usize = 4 * 1024;
 /// So many slices leave at once with what was held.
 const AT_ONCE: usize = 8;
-/// How much TLS may hold until a socket takes it: a piece leaves as one, with what the scan kept back of another.
-pub const UNSENT: usize = PIECE + 16 * 1024;
-/// So many sockets may read ahead at a time: pieces stay in memory where nobody takes them, as many as a client likes to begin.
-const MOST_AHEAD: usize = 64;
+/// How much TLS may hold until an origin takes it: a piece leaves as one, with what the scan kept back of another.
+pub const ORIGIN_UNSENT: usize = PIECE + 16 * 1024;
+/// The same for a client: clients that read nothing are as many as an agent likes, and a piece may as well leave in two.
+pub const CLIENT_UNSENT: usize = PIECE / 2 + 16 * 1024;
+/// So much the HTTP library reads of a client before somebody takes it, and keeps for one until its stream takes it.
+pub const UNREAD: usize = PIECE / 2;
+/// So many places there are: pieces stay in memory where nobody takes them, as many as a client likes to begin. Who gets
+/// none passes bulk a record at a time.
+pub const PLACES: usize = 64;
 
-/// How many do.
-static READERS_AHEAD: AtomicUsize = AtomicUsize::new(0);
+/// How many are taken.
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+
+/// A place among the few that keep pieces of bulk in memory.
+pub struct Place(());
+
+impl Place {
+    /// One, unless all are taken.
+    pub fn take() -> Option<Self> {
+        let one_more = |taken| (taken < PLACES).then_some(taken + 1);
+        TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self(()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        TAKEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// A socket under TLS. Where there is more to read than it is asked for it reads ahead. What leaves is one piece nearly
 /// always: written with `send`, which costs the kernel less than a vector of one.
@@ -42,20 +65,14 @@ pub struct Socket {
 }
 
 /// What was read and not asked for yet, for as long as there is more.
-struct Ahead(BytesMut);
-
-impl Ahead {
-    /// Makes room for a piece, unless too many have.
-    fn begin() -> Option<Self> {
-        let one_more = |readers| (readers < MOST_AHEAD).then_some(readers + 1);
-        READERS_AHEAD.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
-        Some(Self(BytesMut::with_capacity(PIECE)))
-    }
+struct Ahead {
+    bytes: BytesMut,
+    _place: Place,
 }
 
-impl Drop for Ahead {
-    fn drop(&mut self) {
-        READERS_AHEAD.fetch_sub(1, Ordering::Relaxed);
+impl Ahead {
+    fn begin() -> Option<Self> {
+        Some(Self { _place: Place::take()?, bytes: BytesMut::with_capacity(PIECE) })
     }
 }
 
@@ -107,11 +124,12 @@ impl AsyncRead for Socket {
         if !this.held.is_empty() {
             ready!(this.poll_held(cx, &[]))?;
         }
-        let Self { stream, ahead, has_more, .. } = this;
-        if ahead.is_none() && *has_more {
+        let Self { stream, ahead, has_more, holds, .. } = this;
+        // A handshake is none of bulk, however many certificates it has.
+        if ahead.is_none() && *has_more && !*holds {
             *ahead = Ahead::begin();
         }
-        let Some(Ahead(bytes)) = ahead else {
+        let Some(Ahead { bytes, .. }) = ahead else {
             let asked = buf.remaining();
             let read = Pin::new(stream).poll_read(cx, buf);
             *has_more = asked >= BULK && buf.remaining() == 0;
@@ -125,6 +143,9 @@ impl AsyncRead for Socket {
                 *ahead = None;
                 return read.map_ok(|_| ());
             }
+        } else {
+            // As a read of the socket does, so that no task goes on for as long as a client can write.
+            ready!(poll_proceed(cx)).made_progress();
         }
         let length = buf.remaining().min(bytes.len());
         buf.put_slice(&bytes[..length]);
@@ -190,33 +211,8 @@ impl Drop for Socket {
     }
 }
 
-/// Reads of a stream as many TLS records at a time as there are and fit, once they are large; where too many sockets read
-/// ahead, one at a time.
-pub struct Gathered<'s, S: ?Sized>(pub &'s mut S);
-
-impl<S: AsyncRead + Unpin + ?Sized> AsyncRead for Gathered<'_, S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let begin = buf.filled().len();
-        loop {
-            let before = buf.filled().len();
-            let read = Pin::new(&mut *self.0).poll_read(cx, buf);
-            // What was read is given on first; a stream that has failed or ended says so again.
-            if before > begin && !matches!(read, Poll::Ready(Ok(()))) {
-                return Poll::Ready(Ok(()));
-            }
-            let now = buf.filled().len();
-            let is_enough = now - before < BULK || buf.remaining() == 0 || now - begin >= PIECE;
-            if is_enough || READERS_AHEAD.load(Ordering::Relaxed) >= MOST_AHEAD {
-                return read;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::task::Waker;
-
+pub mod tests {
     use tokio::{
         io::AsyncWriteExt,
         net::{TcpListener, TcpStream},
@@ -226,8 +222,8 @@ mod tests {
 
     const LONG: usize = 3 * PIECE + 5000;
 
-    /// Held by those who count on being among the few that may read ahead, or on there being too many.
-    static READING_AHEAD: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    /// Held by those who count on there being a place, or none.
+    pub static ALL_PLACES: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
     fn bytes(length: usize) -> Vec<u8> {
         (0..length).map(|at| (at % 251) as u8).collect()
@@ -243,7 +239,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_read_ahead_comes_in_order_and_once_and_leaves_no_memory() {
-        let _alone = READING_AHEAD.lock().await;
+        let _alone = ALL_PLACES.lock().await;
         for asked in [5, BULK, 16_406] {
             let (mut near, mut far) = connection().await;
             let writer = tokio::spawn(async move { far.write_all(&bytes(LONG)).await });
@@ -255,7 +251,7 @@ mod tests {
                     break;
                 }
                 read.extend_from_slice(&part[..length]);
-                longest = longest.max(near.ahead.as_ref().map_or(0, |ahead| ahead.0.len()));
+                longest = longest.max(near.ahead.as_ref().map_or(0, |ahead| ahead.bytes.len()));
             }
             assert!(read == bytes(LONG), "asked for {asked}");
             assert!(near.ahead.is_none(), "asked for {asked}");
@@ -266,9 +262,9 @@ mod tests {
 
     #[tokio::test]
     async fn too_many_read_what_they_are_asked_for_and_all_of_it() {
-        let _alone = READING_AHEAD.lock().await;
-        let all: Vec<_> = std::iter::from_fn(Ahead::begin).collect();
-        assert_eq!(all.len(), MOST_AHEAD);
+        let _alone = ALL_PLACES.lock().await;
+        let all: Vec<_> = std::iter::from_fn(Place::take).collect();
+        assert_eq!(all.len(), PLACES);
         let (mut near, mut far) = connection().await;
         let writer = tokio::spawn(async move { far.write_all(&bytes(LONG)).await });
         let (mut read, mut part) = (Vec::new(), vec![0; BULK]);
@@ -277,10 +273,8 @@ mod tests {
             assert!(near.ahead.is_none());
         }
         assert!(read == bytes(LONG) && writer.await.is_ok_and(|written| written.is_ok()));
-        let one_at_a_time = [Poll::Ready(Ok(BULK)), Poll::Ready(Ok(BULK)), Poll::Pending];
-        assert_eq!(reads(&[BULK, BULK], || Poll::Pending), one_at_a_time);
         drop(all);
-        assert_eq!(READERS_AHEAD.load(Ordering::Relaxed), 0);
+        assert_eq!(TAKEN.load(Ordering::Relaxed), 0);
     }
 
     async fn arrived(far: &mut TcpStream) -> Vec<u8> {
@@ -311,54 +305,5 @@ mod tests {
         near.write_all(b"alert").await.expect("it is held");
         drop(near);
         assert_eq!(arrived(&mut far).await, b"alert");
-    }
-
-    /// Gives what it has, a record at a time, then its end.
-    struct Records {
-        lengths: &'static [usize],
-        end: fn() -> Poll<io::Result<()>>,
-    }
-
-    impl AsyncRead for Records {
-        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-            let Some((length, rest)) = self.lengths.split_first() else { return (self.end)() };
-            buf.put_slice(&bytes(*length));
-            self.lengths = rest;
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    /// What reads give one after the other: how much, or what became of them.
-    fn reads(lengths: &'static [usize], end: fn() -> Poll<io::Result<()>>) -> Vec<Poll<Result<usize, io::ErrorKind>>> {
-        let mut records = Records { lengths, end };
-        let mut room = vec![0; 2 * PIECE];
-        let mut reads = Vec::new();
-        while !matches!(reads.last(), Some(Poll::Pending | Poll::Ready(Ok(0) | Err(_)))) {
-            let mut buf = ReadBuf::new(&mut room);
-            let read =
-                Pin::new(&mut Gathered(&mut records)).poll_read(&mut Context::from_waker(Waker::noop()), &mut buf);
-            reads.push(read.map(|read| read.map(|()| buf.filled().len()).map_err(|error| error.kind())));
-        }
-        reads
-    }
-
-    #[test]
-    fn records_are_gathered_as_far_as_they_are_there() {
-        let _alone = READING_AHEAD.blocking_lock();
-        let read = |length| Poll::Ready(Ok(length));
-        let small = [read(100), read(200), Poll::Pending];
-        assert_eq!(reads(&[100, 200], || Poll::Pending), small);
-        let large = [read(2 * BULK + 7), read(8), Poll::Pending];
-        assert_eq!(reads(&[BULK, BULK, 7, 8], || Poll::Pending), large);
-        let no_more_than_a_piece = [read(PIECE), read(BULK), Poll::Pending];
-        assert_eq!(reads(&[PIECE / 2, PIECE / 2, BULK], || Poll::Pending), no_more_than_a_piece);
-    }
-
-    #[test]
-    fn what_came_before_an_end_is_given_on_before_it() {
-        let came = Poll::Ready(Ok(BULK));
-        assert_eq!(reads(&[BULK], || Poll::Ready(Ok(()))), [came, Poll::Ready(Ok(0))]);
-        let failed = || Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        assert_eq!(reads(&[BULK], failed), [came, Poll::Ready(Err(io::ErrorKind::ConnectionReset))]);
     }
 }

@@ -35,7 +35,7 @@ use crate::{
     proxy::Proxy,
     record::TunnelRecording,
     respond,
-    socket::{Socket, UNSENT},
+    socket::{CLIENT_UNSENT, Socket, UNREAD},
 };
 
 /// Flow-control windows toward clients, in bytes: what one upload, and all on a connection, may have under way.
@@ -91,7 +91,7 @@ async fn run<S>(
             return recording.fail(Outcome::Denied, error.token(), reason);
         }
     };
-    stream.get_mut().1.set_buffer_limit(Some(UNSENT));
+    stream.get_mut().1.set_buffer_limit(Some(CLIENT_UNSENT));
     let protocol = if stream.get_ref().1.alpn_protocol() == Some(b"h2") { "h2" } else { "http/1.1" };
     recording.client_protocol = Some(protocol);
     let origin = Origin::Tunnel(permit.authority().clone(), recording.id, seat);
@@ -149,6 +149,7 @@ where
         .header_read_timeout(None)
         .max_header_size(limits.head_bytes as usize)
         .max_headers(512)
+        .max_buf_size(UNREAD.max(limits.head_bytes as usize))
         .serve_connection(TokioIo::new(Heard::new(stream, pace.clone())), service)
         .with_upgrades();
     until_quiet(Box::pin(connection), shutdown, &pace, limits.patience).await

@@ -111,6 +111,17 @@ async fn content_that_the_origin_cuts_short_is_an_error_for_the_client() {
 }
 
 #[tokio::test]
+async fn content_that_a_reset_connection_ends_is_an_error_too() {
+    // Nothing but the connection's end would end it, and the reset is told to who reads once.
+    let content = "x".repeat(8000);
+    let origin = RawOrigin::resetting("raw.localhost", format!("HTTP/1.1 200 OK\r\n\r\n{content}")).await;
+    let mut proxy = Proxy::start(Setup::new(&routes(["host: raw.localhost, ports: any"]))).await;
+    let request = get(&format!("http://{}/", origin.authority()));
+    proxy.client().try_send(request).await.expect_err("never a clean end");
+    says(&proxy.exchange().await, json!({"outcome": "failed"}));
+}
+
+#[tokio::test]
 async fn an_origin_that_breaks_off_before_an_answer_is_a_502() {
     let (mut origin, mut proxy) = raw("").await;
     let answer = proxy.client().get(&format!("https://{}/", origin.authority())).await;

@@ -42,6 +42,36 @@ async fn a_connection_that_the_origin_closed_is_replaced() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_handshake_comes_with_the_first_request() {
+    let pki = Pki::new();
+    let config = pki.server(&["raw.localhost"], &["http/1.1"]);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+    let port = listener.local_addr().expect("a bound port").port();
+    let origin = tokio::task::spawn_blocking(move || {
+        let (mut stream, _) = listener.accept().expect("the proxy dials");
+        let mut tls = rustls::ServerConnection::new(config).expect("a server");
+        while tls.is_handshaking() {
+            while tls.wants_write() {
+                tls.write_tls(&mut stream).expect("the proxy reads");
+            }
+            assert_ne!(tls.read_tls(&mut stream).expect("the proxy writes"), 0);
+            tls.process_new_packets().expect("a handshake");
+        }
+        let mut came = [0; 1000];
+        let length = std::io::Read::read(&mut tls.reader(), &mut came);
+        let length = length.expect("the request, in the read that ended the handshake");
+        std::io::Write::write_all(&mut tls.writer(), b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            .expect("memory");
+        tls.write_tls(&mut stream).expect("the proxy reads");
+        from_latin1(&came[..length])
+    });
+    let proxy = Proxy::start(Setup::new(&routes(["host: raw.localhost, ports: any"])).trusting(&pki)).await;
+    proxy.client().get(&format!("https://raw.localhost:{port}/first")).await.says(200, &["ok"]);
+    let request = origin.await.expect("the origin got it");
+    assert!(request.starts_with("GET /first HTTP/1.1\r\n"), "{request}");
+}
+
+#[tokio::test]
 async fn a_request_that_may_have_had_an_effect_is_not_sent_twice() {
     let pki = Pki::new();
     let mut origin = RawOrigin::tls(&pki, "raw.localhost", "").await;

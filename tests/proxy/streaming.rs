@@ -103,6 +103,34 @@ async fn a_slow_reader_holds_the_origin_back() {
 }
 
 #[tokio::test]
+async fn many_answers_that_nobody_reads_take_little_memory_each() {
+    const MANY: u64 = 256;
+    // A few keep pieces of bulk, all others a record or two, and what is on its way to their clients.
+    for (protocol, of_each) in [(Protocol::H1, 400 * 1024), (Protocol::H2, 160 * 1024)] {
+        let pki = Pki::new();
+        let origin = Origin::https_h1(&pki, "api.localhost").await;
+        let proxy = Proxy::start(Setup::new(&routes([&route("")])).trusting(&pki)).await;
+        let url = origin.url(&format!("/bytes?n={}", 200 * MIB));
+        let client = proxy.client().speaking(protocol);
+        let before = proxy.resident();
+        let mut session = client.session(&origin.authority()).await.expect("a session");
+        let mut unread = Vec::new();
+        for _ in 0..MANY {
+            let answer = match protocol {
+                Protocol::H1 => client.open(get(&url)).await,
+                Protocol::H2 => session.open(get(&url)).await,
+            };
+            unread.push(answer.expect("an answer"));
+        }
+        for _ in 0..20 {
+            client.get(&origin.url("/bytes?n=100000")).await.says(200, &[]);
+        }
+        let grown = proxy.resident().saturating_sub(before) / MANY;
+        assert!(grown < of_each, "{protocol:?}: {} KiB each", grown / 1024);
+    }
+}
+
+#[tokio::test]
 async fn an_upload_of_100_mib_takes_no_memory() {
     for client in [|c: Client| c, |c: Client| c.h2()] {
         let mut stage = Stage::granting("").await;

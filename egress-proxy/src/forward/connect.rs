@@ -26,7 +26,7 @@ use crate::{
     dial::Dialer,
     policy::RequestPermit,
     record::Id,
-    socket::{Socket, UNSENT},
+    socket::{ORIGIN_UNSENT, Socket},
     tls::anchors::Anchors,
 };
 
@@ -90,7 +90,7 @@ impl Connector {
         if key.scheme == Scheme::Http {
             let stream = self.stream(permit).await?;
             let peer = peer(&stream);
-            return Ok(self.connection(permit, http1(stream), peer));
+            return Ok(self.connection(permit, http1(stream, false), peer));
         }
         if key.offer == Offer::Http1 {
             return match self.secured(permit, Offer::Http1).await {
@@ -100,7 +100,7 @@ impl Connector {
                     Ok(self.connection(permit, negotiated(stream).await?, peer))
                 }
                 Err(error) => Err(error),
-                Ok((stream, peer)) => Ok(self.connection(permit, http1(stream), peer)),
+                Ok((stream, peer)) => Ok(self.connection(permit, http1(stream, true), peer)),
             };
         }
         let opening = self.opening((key.clone(), tunnel));
@@ -154,20 +154,20 @@ impl Connector {
         let mut stream = stream.map_err(failed)?;
         let (socket, session) = stream.get_mut();
         socket.release();
-        session.set_buffer_limit(Some(UNSENT));
+        session.set_buffer_limit(Some(ORIGIN_UNSENT));
         Ok((stream, peer))
     }
 }
 
 async fn negotiated(stream: TlsStream<Socket>) -> Result<Sender, ForwardError> {
     if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-        return Ok(http1(stream));
+        return Ok(http1(stream, true));
     }
     Http2::new(stream).await.map(Sender::Http2).map_err(ForwardError::Stream)
 }
 
-fn http1(stream: impl Stream + 'static) -> Sender {
-    Sender::Http1(Http1::new(Box::new(stream)))
+fn http1(stream: impl Stream + 'static, is_held: bool) -> Sender {
+    Sender::Http1(Http1::new(Box::new(stream), is_held))
 }
 
 fn server_name(host: &Host) -> Result<ServerName<'static>, ForwardError> {

@@ -32,8 +32,9 @@ pub enum Http1 {
 }
 
 impl Http1 {
-    pub fn new(stream: Box<dyn Stream>) -> Self {
-        Self::Direct(Box::new(Direct::new(stream)))
+    /// One whose handshake's end, if `is_held`, was written and waits for the first request.
+    pub fn new(stream: Box<dyn Stream>, is_held: bool) -> Self {
+        Self::Direct(Box::new(Direct::new(stream, is_held)))
     }
 
     /// Sends a request and waits for its answer's head.
@@ -42,8 +43,7 @@ impl Http1 {
     /// The connection was lost, or the answer is none; the request comes back where nothing of it was sent.
     pub async fn exchange(&mut self, request: Request<Content>) -> Result<Response<Incoming>, Lost> {
         let Self::Direct(direct) = self else { return Box::pin(self.through_library(request)).await };
-        // Who reads from a new one before its first request parts that from the end of the handshake.
-        if direct.is_used() && !direct.is_ready() {
+        if !direct.is_held() && !direct.is_ready() {
             return Err(Lost { unsent: Some(request), ..AnswerError::Incomplete.into() });
         }
         let Some(content) = short(&request) else { return Box::pin(self.through_library(request)).await };

@@ -341,6 +341,7 @@ mod tests {
     use std::sync::LazyLock;
 
     use super::*;
+    use crate::scan::tape::SLICE;
 
     /// Built from parts, so that no scanner takes this file for a leak.
     fn key() -> String {
@@ -399,14 +400,27 @@ mod tests {
 
     #[test]
     fn a_secret_is_found_where_one_step_or_slice_ends_and_the_next_begins() {
-        // After the first step, which tells that it is plain, the rest of a piece is judged slice by slice.
-        for border in [STEP, STEP + 64 * 1024, STEP + 128 * 1024] {
+        let escaped = |key: &str| format!("\\u{:04x}{}", key.as_bytes()[0], &key[1..]);
+        let percent = |key: &str| format!("%{:02X}{}", key.as_bytes()[0], &key[1..]);
+        // After the first step, which tells that it is plain, the rest of a push is judged slice by slice.
+        for border in [STEP, STEP + SLICE, STEP + 2 * SLICE] {
             for at in border - 40..border + 10 {
-                let text = [" lorem".repeat(at).as_bytes()[..at - 1].to_vec(), format!(" {} ", key()).into()].concat();
-                let text = [text, " ipsum".repeat(1000).into_bytes()].concat();
-                let (out, finding) = judge(&text, text.len());
-                assert_eq!(finding.map(|finding| finding.rule).as_deref(), Some("aws-access-key"), "at {at}");
-                assert!(out.len() <= at, "at {at}");
+                for secret in [key(), escaped(&key()), percent(&key())] {
+                    let mut text = " lorem".repeat(at).into_bytes();
+                    text.truncate(at - 1);
+                    text.extend_from_slice(format!(" {secret} ").as_bytes());
+                    text.extend_from_slice(&b" ipsum".repeat(1000));
+                    // In one push, and in two of which the first is told to pass before the key is seen.
+                    for cut in [text.len(), at.saturating_sub(300).max(1)] {
+                        let (out, finding) = judge(&text, cut);
+                        assert_eq!(
+                            finding.map(|finding| finding.rule).as_deref(),
+                            Some("aws-access-key"),
+                            "at {at}, {secret}"
+                        );
+                        assert!(out.len() <= at, "{} bytes of what begins at {at} passed", out.len());
+                    }
+                }
             }
         }
     }

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// How much is swept at a time, so that it is read from the processor's cache.
-const SLICE: usize = 64 * 1024;
+pub(super) const SLICE: usize = 64 * 1024;
 /// Bytes that are swept only when more came after them.
 const LAG: usize = LONGEST + 8;
 /// As many of a long piece, so that all is known of those that are swept.

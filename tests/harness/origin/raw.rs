@@ -67,17 +67,29 @@ impl RawOrigin {
         }
     }
 
+    /// Clear text; resets its connections instead of closing them.
+    pub async fn resetting(name: &str, answer: impl Into<Vec<u8>>) -> Self {
+        Self::start_as(name, None, answer.into(), End::Reset).await
+    }
+
     async fn start(name: &str, tls: Option<Arc<ServerConfig>>, answer: Vec<u8>) -> Self {
+        Self::start_as(name, tls, answer, End::Close).await
+    }
+
+    async fn start_as(name: &str, tls: Option<Arc<ServerConfig>>, answer: Vec<u8>, end: End) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
         let address = listener.local_addr().expect("a bound port");
         let (told, requests) = mpsc::unbounded_channel();
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (tls, told, answer) = (tls.clone(), told.clone(), answer.clone());
+                if end == End::Reset {
+                    stream.set_zero_linger().expect("a connection that can be reset");
+                }
                 tokio::spawn(async move {
-                    let Some(tls) = tls else { return serve(stream, &answer, told).await };
+                    let Some(tls) = tls else { return serve(stream, &answer, told, end).await };
                     if let Ok(stream) = TlsAcceptor::from(tls).accept(stream).await {
-                        serve(stream, &answer, told).await;
+                        serve(stream, &answer, told, end).await;
                     }
                 });
             }
@@ -92,7 +104,14 @@ impl Drop for RawOrigin {
     }
 }
 
-async fn serve(stream: impl Stream, answer: &[u8], told: mpsc::UnboundedSender<Request>) {
+/// How a connection ends.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    Close,
+    Reset,
+}
+
+async fn serve(stream: impl Stream, answer: &[u8], told: mpsc::UnboundedSender<Request>, end: End) {
     let log = Log::default();
     let mut stream = Tap::new(stream, log.clone());
     let mut reader = Reader::new();
@@ -100,5 +119,7 @@ async fn serve(stream: impl Stream, answer: &[u8], told: mpsc::UnboundedSender<R
     let Ok((content, trailers)) = reader.content(&mut stream, h1::request_framing(&head)).await else { return };
     let _ = told.send(Request { message: Message { head, content, trailers }, bytes: log.bytes() });
     let _ = h1::write(&mut stream, answer).await;
-    let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
+    if end == End::Close {
+        let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
+    }
 }

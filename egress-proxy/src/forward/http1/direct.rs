@@ -6,6 +6,7 @@ use std::{
     io,
     ops::Range,
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
 
@@ -22,15 +23,15 @@ use tokio::{
 use super::MAX_HEAD;
 use crate::{
     content::Collected,
-    socket::{Gathered, PIECE},
+    socket::{PIECE, Place},
 };
 
 /// The most fields that an origin's head or trailers may have.
 const MAX_FIELDS: usize = 100;
 /// The longest line that announces a chunk, extensions included.
 const MAX_CHUNK_LINE: usize = 4 * 1024;
-/// Room for most heads, for longer ones, and for what comes of a content at a time: a TLS record holds no more, and where
-/// one comes after another they are read together.
+/// Room for most heads, for longer ones, and for what comes of a content at a time: a TLS record holds no more. Where it is
+/// filled at once there is more to come, for which there is room for a [`PIECE`].
 const SHORT_HEAD: usize = 1024;
 const HEAD_ROOM: usize = 8 * 1024;
 const CONTENT_ROOM: usize = 16 * 1024;
@@ -51,9 +52,10 @@ pub struct Direct {
     /// So much of that holds no end of a head.
     seen: usize,
     framing: Framing,
-    is_used: bool,
-    /// How much of a content is read at a time.
-    content_room: usize,
+    is_held: bool,
+    /// Whether the last read of a content filled its room, and where there is a place for more at a time, that.
+    is_bulk: bool,
+    place: Option<Arc<Place>>,
     /// Whether it can be used again once the answer has ended.
     is_reusable: bool,
 }
@@ -78,7 +80,8 @@ enum Chunk {
 }
 
 impl Direct {
-    pub fn new(stream: Box<dyn Stream>) -> Self {
+    /// One whose handshake's end, if `is_held`, was written and waits for the first request.
+    pub fn new(stream: Box<dyn Stream>, is_held: bool) -> Self {
         Self {
             stream,
             outgoing: Vec::new(),
@@ -86,8 +89,9 @@ impl Direct {
             incoming: BytesMut::new(),
             seen: 0,
             framing: Framing::Ended,
-            is_used: false,
-            content_room: CONTENT_ROOM,
+            is_held,
+            is_bulk: false,
+            place: None,
             is_reusable: true,
         }
     }
@@ -102,9 +106,9 @@ impl Direct {
         self.is_reusable && self.framing == Framing::Ended
     }
 
-    /// Whether a request was sent on it.
-    pub fn is_used(&self) -> bool {
-        self.is_used
+    /// Whether the end of its handshake waits for the first request: who reads before that parts the two.
+    pub fn is_held(&self) -> bool {
+        self.is_held
     }
 
     /// Whether a request can be sent now: an origin that has closed the connection, or says something unasked, is asked
@@ -113,6 +117,7 @@ impl Direct {
         if !self.is_done() {
             return false;
         }
+        self.is_held = false;
         let mut byte = [0];
         let read = poll_fn(|cx| Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut byte)));
         // No exchange is to be woken by a connection that it has given back; and a task that has used up its turn would be
@@ -130,9 +135,8 @@ impl Direct {
         request: &Request<C>,
         content: &Collected,
     ) -> Result<Response<()>, AnswerError> {
-        self.is_used = true;
         self.outgoing = written(request, content);
-        (self.written, self.seen, self.content_room) = (0, 0, CONTENT_ROOM);
+        (self.written, self.seen, self.is_held, self.is_bulk) = (0, 0, false, false);
         let answer = poll_fn(|cx| self.poll_head(cx, request.method())).await;
         self.is_reusable &= answer.is_ok();
         answer
@@ -180,16 +184,31 @@ impl Direct {
 
     /// Reads some of a content.
     fn poll_read_content(&mut self, cx: &mut Context<'_>, left: usize) -> Poll<io::Result<usize>> {
-        let length = ready!(self.poll_read(cx, left.min(self.content_room)))?;
-        self.content_room = if length >= CONTENT_ROOM { PIECE } else { CONTENT_ROOM };
+        if self.is_bulk && self.place.is_none() {
+            self.place = Place::take().map(Arc::new);
+        } else if !self.is_bulk && self.incoming.is_empty() && self.place.take().is_some() {
+            self.incoming = BytesMut::new();
+        }
+        let room = if self.place.is_some() { PIECE } else { CONTENT_ROOM };
+        let length = ready!(self.poll_read(cx, left.min(room)))?;
+        self.is_bulk = length >= CONTENT_ROOM;
         Poll::Ready(Ok(length))
+    }
+
+    /// So much of what was read, which keeps its place until the last byte of it has left.
+    fn data(&mut self, length: usize) -> Bytes {
+        let bytes = self.incoming.split_to(length).freeze();
+        match &self.place {
+            Some(place) => Bytes::from_owner(Placed { bytes, _place: place.clone() }),
+            None => bytes,
+        }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
         if self.incoming.capacity() - self.incoming.len() < room.div_ceil(4) {
             self.incoming.reserve(room);
         }
-        pin!(Gathered(&mut self.stream).read_buf(&mut self.incoming)).poll(cx)
+        pin!(self.stream.read_buf(&mut self.incoming)).poll(cx)
     }
 
     /// The head of the answer, once it is there; others that come before it tell nothing (RFC 9110 §15.2).
@@ -295,7 +314,7 @@ impl Direct {
                         (self.framing, self.is_reusable) = (Framing::Ended, false);
                         return Poll::Ready(Ok(None));
                     }
-                    return Poll::Ready(Ok(Some(Frame::data(self.incoming.split().freeze()))));
+                    return Poll::Ready(Ok(Some(Frame::data(self.data(self.incoming.len())))));
                 }
             }
         }
@@ -308,7 +327,7 @@ impl Direct {
             return Poll::Ready(Err(AnswerError::Incomplete));
         }
         let length = left.min(self.incoming.len());
-        Poll::Ready(Ok(self.incoming.split_to(length).freeze()))
+        Poll::Ready(Ok(self.data(length)))
     }
 
     /// Reads what is between the data of chunks; where that is not there yet, nothing changes. Answers the trailers, if any,
@@ -350,6 +369,7 @@ impl Direct {
                 }
                 let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
                 match httparse::parse_headers(&self.incoming, &mut fields).map_err(AnswerError::Head)? {
+                    httparse::Status::Complete((length, _)) if length > MAX_HEAD => return Err(AnswerError::TooLong),
                     httparse::Status::Complete((length, fields)) => {
                         let mut trailers = HeaderMap::with_capacity(fields.len());
                         for field in fields {
@@ -372,8 +392,20 @@ impl Direct {
     fn end_if_ended(&mut self) {
         if self.framing == Framing::Ended {
             self.is_reusable &= self.incoming.is_empty() && self.outgoing.is_empty();
-            (self.incoming, self.outgoing) = (BytesMut::new(), Vec::new());
+            (self.incoming, self.outgoing, self.place) = (BytesMut::new(), Vec::new(), None);
         }
+    }
+}
+
+/// What was read of bulk.
+struct Placed {
+    bytes: Bytes,
+    _place: Arc<Place>,
+}
+
+impl AsRef<[u8]> for Placed {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

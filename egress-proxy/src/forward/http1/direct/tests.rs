@@ -1,8 +1,9 @@
 use std::future::poll_fn;
 
-use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncWriteExt, DuplexStream, duplex, join, sink};
 
 use super::*;
+use crate::socket::{PLACES, tests::ALL_PLACES};
 
 /// What came of an answer: its head, its content and its trailers.
 struct Came {
@@ -36,7 +37,7 @@ async fn ask(
     closes: bool,
 ) -> (Result<Came, AnswerError>, Direct, Option<DuplexStream>) {
     let (near, mut far) = duplex(answer.len() + 1024);
-    let mut direct = Direct::new(Box::new(near));
+    let mut direct = Direct::new(Box::new(near), false);
     let origin = async {
         let mut asked = [0; 1024];
         assert_ne!(far.read(&mut asked).await.unwrap(), 0);
@@ -179,6 +180,8 @@ async fn what_is_no_answer_is_an_error_and_the_end_of_the_connection() {
         (chunked("10000000000000000\r\n"), "Chunk"),
         (chunked("0\r\nno trailer\r\n\r\n"), "Head"),
         (chunked("0\r\na: b\r\n"), "Incomplete"),
+        (chunked(&format!("0\r\na: {}\r\n\r\n", "b".repeat(MAX_HEAD))), "TooLong"),
+        (chunked(&format!("8000\r\n{}\r\n0\r\na: {}\r\n\r\n", "x".repeat(0x8000), "b".repeat(MAX_HEAD))), "TooLong"),
     ];
     for (answer, expected) in answers {
         for piece in [1, 1000, 1_000_000] {
@@ -193,10 +196,111 @@ async fn what_is_no_answer_is_an_error_and_the_end_of_the_connection() {
     }
 }
 
+/// Gives some bytes, and after them an error once, as a socket does: whoever asks again is told that it has ended.
+struct Reset {
+    bytes: BytesMut,
+    is_told: bool,
+}
+
+impl AsyncRead for Reset {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.bytes.is_empty() && !self.is_told {
+            self.is_told = true;
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        let length = buf.remaining().min(self.bytes.len());
+        buf.put_slice(&self.bytes.split_to(length));
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_reset_ends_no_content() {
+    for length in [5, 8_000, 100_000] {
+        let mut bytes = BytesMut::from("HTTP/1.1 200 OK\r\n\r\n");
+        bytes.extend_from_slice(&vec![b'x'; length]);
+        let mut direct = Direct::new(Box::new(join(Reset { bytes, is_told: false }, sink())), false);
+        direct.exchange(&request("GET"), &Collected::default()).await.expect("its head came");
+        let Err(error) = content(&mut direct).await else { panic!("{length} bytes end") };
+        assert!(matches!(error, AnswerError::Io(_)), "{error:?}");
+        assert!(!direct.is_done());
+    }
+}
+
+#[tokio::test]
+async fn bulk_comes_in_large_pieces_each_of_which_keeps_its_place() {
+    let _alone = ALL_PLACES.lock().await;
+    let expected: Vec<u8> = (0..600 * 1024).map(|at| (at % 251) as u8).collect();
+    let head = |fields: &str| format!("HTTP/1.1 200 OK\r\n{fields}\r\n").into_bytes();
+    let mut chunked = head("transfer-encoding: chunked\r\n");
+    let mut rest = &expected[..];
+    for length in [1, 16_383, 16_384, 70_000, 500_000, 2].into_iter().cycle() {
+        let (chunk, others) = rest.split_at(rest.len().min(length));
+        rest = others;
+        chunked.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        chunked.extend_from_slice(&[chunk, b"\r\n"].concat());
+        if chunk.is_empty() {
+            break;
+        }
+    }
+    let sized = [head(&format!("content-length: {}\r\n", expected.len())), expected.clone()].concat();
+    let until_close = [head(""), expected.clone()].concat();
+    for (answer, piece) in [chunked, sized, until_close].iter().flat_map(|answer| [(answer, 1000), (answer, 1 << 20)]) {
+        let (near, mut far) = duplex(piece);
+        let mut direct = Direct::new(Box::new(near), false);
+        let origin = async {
+            assert_ne!(far.read(&mut [0; 1024]).await.unwrap(), 0);
+            far.write_all(answer).await.unwrap();
+            drop(far);
+        };
+        let asking = async {
+            direct.exchange(&request("GET"), &Collected::default()).await.unwrap();
+            let mut frames = Vec::new();
+            while let Some(frame) = poll_fn(|cx| direct.poll_frame(cx)).await {
+                frames.extend(frame.unwrap().into_data());
+            }
+            frames
+        };
+        let (frames, ()) = tokio::join!(asking, origin);
+        assert!(frames.concat() == expected);
+        let longest = frames.iter().map(Bytes::len).max();
+        assert_eq!(longest > Some(CONTENT_ROOM), piece > CONTENT_ROOM, "{longest:?}");
+        let free = || std::iter::from_fn(Place::take).collect::<Vec<_>>().len();
+        let is_one_taken = free() < PLACES;
+        assert_eq!(is_one_taken, piece > CONTENT_ROOM);
+        drop(frames);
+        assert_eq!(free(), PLACES);
+    }
+}
+
+#[tokio::test]
+async fn what_trickles_after_bulk_keeps_no_place_and_no_large_buffer() {
+    let _alone = ALL_PLACES.lock().await;
+    let (near, mut far) = duplex(1 << 20);
+    let mut direct = Direct::new(Box::new(near), false);
+    far.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+    far.write_all(&vec![b'x'; 600 * 1024]).await.unwrap();
+    direct.exchange(&request("GET"), &Collected::default()).await.unwrap();
+    let mut left = 600 * 1024;
+    let mut is_placed = false;
+    while left > 0 {
+        let frame = poll_fn(|cx| direct.poll_frame(cx)).await.unwrap().unwrap();
+        left -= frame.into_data().unwrap().len();
+        is_placed |= direct.place.is_some();
+    }
+    assert!(is_placed);
+    for _ in 0..2 {
+        far.write_all(b"event").await.unwrap();
+        let frame = poll_fn(|cx| direct.poll_frame(cx)).await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), "event");
+    }
+    assert!(direct.place.is_none() && direct.incoming.capacity() <= CONTENT_ROOM);
+}
+
 #[tokio::test]
 async fn a_request_is_written_as_it_is_and_says_itself_how_long_it_is() {
     let (near, mut far) = duplex(4096);
-    let mut direct = Direct::new(Box::new(near));
+    let mut direct = Direct::new(Box::new(near), false);
     let mut request = request("POST");
     // What says otherwise is not passed on.
     request.headers_mut().insert("content-length", HeaderValue::from_static("3"));
@@ -226,7 +330,7 @@ async fn a_request_is_written_as_it_is_and_says_itself_how_long_it_is() {
 async fn an_answer_may_come_before_all_was_sent() {
     // The origin takes no more than this.
     let (near, mut far) = duplex(64);
-    let mut direct = Direct::new(Box::new(near));
+    let mut direct = Direct::new(Box::new(near), false);
     let content = Collected::from(vec![b'x'; 10_000]);
     let early = "HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\nno";
     let origin = async {
@@ -299,7 +403,7 @@ async fn an_empty_path_is_written_as_a_slash() {
 #[tokio::test]
 async fn a_task_that_has_used_up_its_turn_sees_that_the_origin_has_closed() {
     let (near, far) = duplex(64);
-    let mut direct = Direct::new(Box::new(near));
+    let mut direct = Direct::new(Box::new(near), false);
     drop(far);
     while tokio::task::coop::has_budget_remaining() {
         tokio::task::coop::consume_budget().await;
