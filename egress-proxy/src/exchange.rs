@@ -104,21 +104,21 @@ async fn exchange(
     recording: &Arc<Recording>,
 ) -> Result<Response<ClientBody>, ExchangeError> {
     let (mut head, body) = request.into_parts();
-    let judged = Arc::new(Judged {
-        scheme: origin.scheme(),
-        authority: origin.authority().clone(),
-        method: head.method.clone(),
-        target: target::path_and_query(&head.uri),
-        fields: head.headers.clone(),
-    });
+    let judged = Arc::new(Judged::new(
+        origin.scheme(),
+        origin.authority().clone(),
+        head.method.clone(),
+        target::path_and_query(&head.uri),
+        &head.headers,
+    ));
     let authority = &judged.authority;
     // First of all, so that no reason and no record repeats a credential.
     if let Some(named) = head.uri.authority() {
         proxy.policy.check_name(named.as_str())?;
     }
-    proxy.policy.check_credentials(&judged)?;
+    proxy.policy.check_credentials(&judged, &head.headers)?;
     recording.note(|draft| draft.target = Some(judged.target.clone()));
-    recording.capture_request(&judged.fields);
+    recording.capture_request(&head.headers);
     check_authority(origin, &head)?;
     if is_introspection(authority) {
         return Ok(introspect(proxy, judged.target.path(), recording));
@@ -126,7 +126,7 @@ async fn exchange(
     own_fields::check(&head.headers).map_err(|own_fields::OwnField(name)| ExchangeError::OwnField(name))?;
 
     // Judge.
-    let permit = proxy.policy.request(&judged).inspect_err(|_| {
+    let permit = proxy.policy.request(&judged, &head.headers).inspect_err(|_| {
         recording.note(|draft| draft.route = proxy.policy.table().routes.find(&authority.host).cloned());
     })?;
     // From here on a reload ends the exchange, wherever it is.
@@ -182,7 +182,7 @@ async fn exchange(
         let mut again = Request::new(content);
         *again.method_mut() = judged.method.clone();
         *again.uri_mut() = target.clone();
-        *again.headers_mut() = judged.fields.clone();
+        *again.headers_mut() = judged.fields()?;
         let (mut head, content) = again.into_parts();
         strip(&permit, &mut head.headers);
         scan_head(&permit, &head, recording).ok()?;

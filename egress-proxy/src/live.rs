@@ -244,13 +244,8 @@ mod tests {
     const LIMIT: Duration = Duration::from_millis(80);
 
     fn entered(live: &Live) -> Revocation {
-        live.enter(Arc::new(Judged {
-            scheme: Scheme::Https,
-            authority: Arc::new("a.example:443".parse().unwrap()),
-            method: Method::GET,
-            target: PathAndQuery::from_static("/"),
-            fields: HeaderMap::new(),
-        }))
+        let (authority, target) = (Arc::new("a.example:443".parse().unwrap()), PathAndQuery::from_static("/"));
+        live.enter(Arc::new(Judged::new(Scheme::Https, authority, Method::GET, target, &HeaderMap::new())))
     }
 
     #[tokio::test]

@@ -1,6 +1,8 @@
 //! What may be done: holds the current table and turns its verdicts into permits. Permits have private fields and are
 //! made only here; dialling and forwarding demand one. No permit, no packet.
 
+mod packed;
+
 use std::{
     path::PathBuf,
     sync::{
@@ -17,6 +19,7 @@ use shared::{
 };
 use thiserror::Error;
 
+use self::packed::Packed;
 use crate::{
     credentials::{Credential, CredentialError, CredentialSent, Guard, SecretStore, StripList},
     scan::{Author, ExactValues, Exemptions, RulesError, RulesFile, Scanner, UnknownRule},
@@ -127,13 +130,13 @@ impl Policy {
     ///
     /// # Errors
     /// What was found, and where.
-    pub fn check_credentials(&self, request: &Judged) -> Result<(), CredentialSent> {
+    pub fn check_credentials(&self, request: &Judged, fields: &HeaderMap) -> Result<(), CredentialSent> {
         let table = self.table.load();
         let Some(guard) = &table.guard else { return Ok(()) };
         let route = table.routes.find(&request.authority.host);
         let parameter = route.and_then(|route| route.parameter());
         let index = route.and_then(|route| table.index(route));
-        guard.check_head(request.target.as_str(), &request.fields, index, parameter)
+        guard.check_head(request.target.as_str(), fields, index, parameter)
     }
 
     /// Looks for real credentials in the name of a host, as a client wrote it.
@@ -148,9 +151,9 @@ impl Policy {
     ///
     /// # Errors
     /// The table's refusal.
-    pub fn request(&self, request: &Judged) -> Result<RequestPermit, Denied> {
+    pub fn request(&self, request: &Judged, fields: &HeaderMap) -> Result<RequestPermit, Denied> {
         let table = self.table.load_full();
-        let Grant { route, rule } = table.routes.judge(&request.subject())?;
+        let Grant { route, rule } = table.routes.judge(&request.subject(fields))?;
         let index =
             table.index(route).ok_or(Denied::Table(Refusal::HostUnlisted { host: request.authority.host.clone() }))?;
         let inspect = route.inspect.unwrap_or(self.defaults.inspect);
@@ -167,15 +170,16 @@ impl Policy {
         if self.table.load().generation == permit.table.generation {
             return Ok(permit);
         }
-        self.check_credentials(request)?;
-        let renewed = self.request(request)?;
+        let fields = request.fields().ok_or(Denied::Changed)?;
+        self.check_credentials(request, &fields)?;
+        let renewed = self.request(request, &fields)?;
         // What was stripped, scanned and asked about the old table's way is not what the new one asks for.
         if renewed.demands() == permit.demands() { Ok(renewed) } else { Err(Denied::Changed) }
     }
 
     /// Whether the current table still grants what was granted to a long exchange.
     pub fn still_grants(&self, request: &Judged) -> bool {
-        self.table.load().routes.judge(&request.subject()).is_ok()
+        request.fields().is_some_and(|fields| self.table.load().routes.judge(&request.subject(&fields)).is_ok())
     }
 }
 
@@ -256,17 +260,33 @@ pub struct Judged {
     pub authority: Arc<Authority>,
     pub method: Method,
     pub target: PathAndQuery,
-    pub fields: HeaderMap,
+    fields: Packed,
 }
 
 impl Judged {
-    fn subject(&self) -> Subject<'_> {
+    /// One whose fields, of which it keeps a copy, are judged beside it at first.
+    pub fn new(
+        scheme: Scheme,
+        authority: Arc<Authority>,
+        method: Method,
+        target: PathAndQuery,
+        fields: &HeaderMap,
+    ) -> Self {
+        Self { scheme, authority, method, target, fields: Packed::of(fields) }
+    }
+
+    /// Its fields, as they came; `None` where they cannot be read again, so that nothing is granted.
+    pub fn fields(&self) -> Option<HeaderMap> {
+        self.fields.unpacked()
+    }
+
+    fn subject<'s>(&'s self, fields: &'s HeaderMap) -> Subject<'s> {
         Subject {
             scheme: self.scheme,
             authority: &self.authority,
             method: self.method.as_str(),
             target: self.target.as_str(),
-            fields: &self.fields,
+            fields,
         }
     }
 }

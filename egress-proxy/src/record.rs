@@ -18,7 +18,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use http::{HeaderMap, Method, StatusCode, Version, uri::PathAndQuery};
@@ -96,7 +96,7 @@ impl Destination {
 pub struct Recording {
     pub id: Id,
     began: Instant,
-    time: OffsetDateTime,
+    time: SystemTime,
     request_bytes: AtomicU64,
     response_bytes: AtomicU64,
     masked: AtomicU64,
@@ -166,7 +166,7 @@ impl Recording {
         Arc::new(Self {
             id: Id::random(),
             began: Instant::now(),
-            time: OffsetDateTime::now_utc(),
+            time: SystemTime::now(),
             request_bytes: AtomicU64::new(0),
             response_bytes: AtomicU64::new(0),
             masked: AtomicU64::new(0),
@@ -317,14 +317,19 @@ fn milliseconds(since: Instant) -> f64 {
     (since.elapsed().as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// A time of ours, which is in UTC and in no year before 0 or after 9999, as RFC 3339 writes it: every record pays for this.
+/// A time of ours, which is in no year before 1970 or after 9999, as RFC 3339 writes it in UTC: every record pays for this.
 struct Timestamp {
     text: [u8; 30],
     length: usize,
 }
 
 impl Timestamp {
-    fn of(time: OffsetDateTime) -> Self {
+    fn of(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        // To the second: the library reckons in 128 bits otherwise.
+        let second =
+            i64::try_from(since.as_secs()).ok().and_then(|second| OffsetDateTime::from_unix_timestamp(second).ok());
+        let time = second.unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let mut text = *b"0000-00-00T00:00:00.000000000Z";
         let mut digits = |end: usize, length: usize, mut number: u32| {
             for place in text[end - length..end].iter_mut().rev() {
@@ -338,7 +343,7 @@ impl Timestamp {
         digits(13, 2, time.hour().into());
         digits(16, 2, time.minute().into());
         digits(19, 2, time.second().into());
-        digits(29, 9, time.nanosecond());
+        digits(29, 9, since.subsec_nanos());
         // No digit more than is needed.
         let last = text[..29].iter().rposition(|digit| *digit != b'0').unwrap_or(0);
         let length = if text[last] == b'.' { last } else { last + 1 };
@@ -353,6 +358,8 @@ impl Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use time::format_description::well_known::Rfc3339;
 
     use super::*;
@@ -362,8 +369,8 @@ mod tests {
         for nanoseconds in
             [0, 1, 10, 999_999_999, 1_000_000_000, 59_500_000_000, 951_782_400_000_000_000, 1_796_000_000_123_456_789]
         {
-            let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap();
-            assert_eq!(Timestamp::of(time).as_str(), time.format(&Rfc3339).unwrap());
+            let time = UNIX_EPOCH + Duration::from_nanos(nanoseconds);
+            assert_eq!(Timestamp::of(time).as_str(), OffsetDateTime::from(time).format(&Rfc3339).unwrap());
         }
     }
 }

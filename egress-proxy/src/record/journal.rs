@@ -67,6 +67,8 @@ struct Lines {
     pretty: Vec<u8>,
     /// How many there are.
     records: usize,
+    /// Whether the writer is to be woken for the next.
+    is_awaited: bool,
     closed: bool,
 }
 
@@ -174,10 +176,10 @@ impl Shared {
             line::write(record, &mut lines.json);
         }
         lines.pretty.extend_from_slice(&people);
-        let idle = lines.records == 0;
         lines.records += 1;
+        let is_awaited = std::mem::take(&mut lines.is_awaited);
         drop(lines);
-        if idle {
+        if is_awaited {
             self.wake.notify_one();
         }
     }
@@ -204,17 +206,20 @@ impl Shared {
     /// Waits for records and takes them; `false` when there will be none.
     fn gather(&self, batch: &mut Lines) -> bool {
         let mut lines = self.lock();
-        while lines.records == 0 && !lines.closed {
-            lines = self.wake.wait(lines).unwrap_or_else(PoisonError::into_inner);
-        }
-        if lines.records == 0 {
-            return false;
-        }
-        if !lines.closed {
-            // Under load the next records are close: one wake-up and one write for all of them.
+        while !lines.closed {
+            // Under load the next records are close: one write for all of them, and nobody has to wake for them.
             drop(lines);
             thread::sleep(GATHER);
             lines = self.lock();
+            if lines.records > 0 {
+                break;
+            }
+            lines.is_awaited = true;
+            let woken = self.wake.wait_while(lines, |lines| lines.records == 0 && !lines.closed);
+            lines = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+        if lines.records == 0 {
+            return false;
         }
         std::mem::swap(&mut batch.har, &mut lines.har);
         std::mem::swap(&mut batch.json, &mut lines.json);

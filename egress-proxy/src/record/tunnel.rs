@@ -5,11 +5,10 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use shared::record::{Outcome, Record, SCHEMA_VERSION, TunnelRecord};
-use time::OffsetDateTime;
 
 use super::{Id, Room, Timestamp, milliseconds};
 
@@ -17,7 +16,7 @@ use super::{Id, Room, Timestamp, milliseconds};
 pub struct TunnelRecording {
     pub id: Id,
     began: Instant,
-    time: OffsetDateTime,
+    time: SystemTime,
     authority: String,
     pub outcome: Outcome,
     pub error: Option<&'static str>,
@@ -33,7 +32,7 @@ impl TunnelRecording {
         Self {
             id: Id::random(),
             began: Instant::now(),
-            time: OffsetDateTime::now_utc(),
+            time: SystemTime::now(),
             authority,
             outcome: Outcome::Aborted,
             error: None,

@@ -230,7 +230,9 @@ impl Direct {
             if response.status().is_informational() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 continue;
             }
-            (self.framing, self.is_reusable) = (framing(&response, method)?, self.is_reusable && may_go_on(&response));
+            let has = Has::of(response.headers());
+            self.framing = framing(&response, has, method)?;
+            self.is_reusable &= may_go_on(&response, has);
             if self.framing == Framing::Length(0) {
                 self.framing = Framing::Ended;
             }
@@ -473,8 +475,26 @@ fn parsed(bytes: &[u8]) -> Result<Option<Parsed>, AnswerError> {
     Ok(Some((length, response, fields.collect::<Result<_, AnswerError>>()?)))
 }
 
+/// Which of the fields that say where an answer ends are there: a look at each name costs less than looking for each of these.
+#[derive(Clone, Copy, Default)]
+struct Has {
+    connection: bool,
+    length: bool,
+    coding: bool,
+}
+
+impl Has {
+    fn of(fields: &HeaderMap) -> Self {
+        fields.keys().fold(Self::default(), |has, name| Self {
+            connection: has.connection || *name == header::CONNECTION,
+            length: has.length || *name == header::CONTENT_LENGTH,
+            coding: has.coding || *name == header::TRANSFER_ENCODING,
+        })
+    }
+}
+
 /// RFC 9112 §6.3.
-fn framing(response: &Response<()>, method: &Method) -> Result<Framing, AnswerError> {
+fn framing(response: &Response<()>, has: Has, method: &Method) -> Result<Framing, AnswerError> {
     let fields = response.headers();
     let has_none = matches!(
         response.status(),
@@ -483,7 +503,9 @@ fn framing(response: &Response<()>, method: &Method) -> Result<Framing, AnswerEr
     if has_none || *method == Method::HEAD {
         return Ok(Framing::Ended);
     }
-    if let Some(coding) = fields.get_all(header::TRANSFER_ENCODING).iter().next_back() {
+    if has.coding
+        && let Some(coding) = fields.get_all(header::TRANSFER_ENCODING).iter().next_back()
+    {
         if response.version() == Version::HTTP_10 {
             return Err(AnswerError::Framing);
         }
@@ -508,12 +530,12 @@ fn framing(response: &Response<()>, method: &Method) -> Result<Framing, AnswerEr
 }
 
 /// Whether the connection outlasts an answer (RFC 9112 §9.3), and where it ends is beyond doubt.
-fn may_go_on(response: &Response<()>) -> bool {
-    let fields = response.headers();
-    let closes = fields.get_all(header::CONNECTION).iter().any(|value| {
+fn may_go_on(response: &Response<()>, has: Has) -> bool {
+    let closes = |value: &HeaderValue| {
         value.as_bytes().split(|byte| *byte == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
-    });
-    let is_ambiguous = fields.contains_key(header::TRANSFER_ENCODING) && fields.contains_key(header::CONTENT_LENGTH);
+    };
+    let closes = has.connection && response.headers().get_all(header::CONNECTION).iter().any(closes);
+    let is_ambiguous = has.coding && has.length;
     let is_switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     response.version() == Version::HTTP_11 && !closes && !is_ambiguous && !is_switched
 }
