@@ -277,6 +277,40 @@ pub mod tests {
         assert_eq!(TAKEN.load(Ordering::Relaxed), 0);
     }
 
+    #[tokio::test]
+    async fn what_is_in_memory_holds_no_task_up_for_longer_than_a_socket_would() {
+        let _alone = ALL_PLACES.lock().await;
+        let (mut near, mut far) = connection().await;
+        far.write_all(&bytes(PIECE)).await.expect("it is connected");
+        let mut part = [0; BULK];
+        for _ in 0..2 {
+            near.read_exact(&mut part).await.expect("it is connected");
+        }
+        assert!(near.ahead.is_some());
+        tokio::task::yield_now().await;
+        let reads_at_once = std::future::poll_fn(|cx| {
+            let reads = (0..PIECE).take_while(|_| {
+                let mut byte = [0];
+                Pin::new(&mut near).poll_read(cx, &mut ReadBuf::new(&mut byte)).is_ready()
+            });
+            Poll::Ready(reads.count())
+        });
+        assert!((1..1000).contains(&reads_at_once.await));
+    }
+
+    #[tokio::test]
+    async fn a_handshake_takes_no_place() {
+        let _alone = ALL_PLACES.lock().await;
+        let (mut near, mut far) = connection().await;
+        near.holds = true;
+        far.write_all(&bytes(PIECE)).await.expect("it is connected");
+        let mut part = [0; BULK];
+        for _ in 0..4 {
+            near.read_exact(&mut part).await.expect("it is connected");
+            assert!(near.ahead.is_none());
+        }
+    }
+
     async fn arrived(far: &mut TcpStream) -> Vec<u8> {
         let mut room = [0; 64];
         let length = far.read(&mut room).await.expect("it is connected");
