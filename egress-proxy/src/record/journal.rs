@@ -31,8 +31,10 @@ use crate::{budget::WAIT, events::Events, metrics::Metrics};
 
 /// Records under way or not yet written, at most.
 const CAPACITY: usize = 16_384;
-/// How long the writer lets records gather: a wake-up and a write for each would cost an exchange more than its record.
-const GATHER: Duration = Duration::from_millis(2);
+/// How long the writer lets records gather, and how many: a wake-up and a write for each would cost an exchange more than
+/// its record, and all of a busy moment at once would hold others up.
+const GATHER: Duration = Duration::from_millis(10);
+const BATCH: usize = 64;
 /// Bytes of a HAR that wait to be written, about.
 const HAR_WAITING: usize = 64 << 20;
 /// The pause before a log that could not be written is tried again.
@@ -67,8 +69,8 @@ struct Lines {
     pretty: Vec<u8>,
     /// How many there are.
     records: usize,
-    /// Whether the writer is to be woken for the next.
-    is_awaited: bool,
+    /// How many the writer waits for.
+    awaited: usize,
     closed: bool,
 }
 
@@ -177,7 +179,7 @@ impl Shared {
         }
         lines.pretty.extend_from_slice(&people);
         lines.records += 1;
-        let is_awaited = std::mem::take(&mut lines.is_awaited);
+        let is_awaited = lines.records == lines.awaited;
         drop(lines);
         if is_awaited {
             self.wake.notify_one();
@@ -207,14 +209,15 @@ impl Shared {
     fn gather(&self, batch: &mut Lines) -> bool {
         let mut lines = self.lock();
         while !lines.closed {
-            // Under load the next records are close: one write for all of them, and nobody has to wake for them.
-            drop(lines);
-            thread::sleep(GATHER);
-            lines = self.lock();
+            lines.awaited = BATCH;
+            let too_few = |lines: &mut Lines| lines.records < BATCH && !lines.closed;
+            let gathered = self.wake.wait_timeout_while(lines, GATHER, too_few);
+            lines = gathered.unwrap_or_else(PoisonError::into_inner).0;
             if lines.records > 0 {
                 break;
             }
-            lines.is_awaited = true;
+            // Only once it is quiet does an exchange have to wake the writer.
+            lines.awaited = 1;
             let woken = self.wake.wait_while(lines, |lines| lines.records == 0 && !lines.closed);
             lines = woken.unwrap_or_else(PoisonError::into_inner);
         }
