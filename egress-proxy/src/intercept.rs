@@ -1,7 +1,7 @@
 //! Ends the client's TLS inside a tunnel: reads its ClientHello, compares the SNI with the tunnel's authority, completes
 //! the handshake with that authority's leaf. Never looks at HTTP.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use rustls::server::Acceptor;
 use shared::authority::Host;
@@ -37,8 +37,10 @@ async fn handshake<S>(leaves: &Leaves, permit: &ConnectPermit, stream: S) -> Res
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await.map_err(InterceptError::Hello)?;
     let host = &permit.authority().host;
+    // Minted while the client reads its 200 and makes its ClientHello.
+    let config = leaves.config(host, permit.listing());
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await.map_err(InterceptError::Hello)?;
     // No SNI is allowed (RFC 6066 §3: literal addresses never have one): the authority of the tunnel stands.
     let named = hello.client_hello().server_name().map(str::to_owned);
     if let Some(name) = named.filter(|name| !name.parse::<Host>().is_ok_and(|name| name == *host)) {
@@ -46,8 +48,7 @@ where
         let _refused = hello.into_stream(leaves.refusal()).await;
         return Err(InterceptError::OtherName { sni: name.chars().take(253).collect() });
     }
-    let config = leaves.config(host, permit.listing())?;
-    hello.into_stream(Arc::clone(&config)).await.map_err(InterceptError::Handshake)
+    hello.into_stream(config?).await.map_err(InterceptError::Handshake)
 }
 
 /// Why a tunnel could not be intercepted.
