@@ -122,7 +122,7 @@ async fn measure(args: Measured) -> anyhow::Result<()> {
         Some(requests) => Amount { time: HUNG, requests },
         None => Amount { time, requests: usize::MAX },
     };
-    let extent = Extent { amount, names: NAMES.div_ceil(rounds) };
+    let extent = Extent { amount, names: NAMES.div_ceil(rounds), turns: if args.quick { 1 } else { 3 } };
     let scenarios: Vec<Scenario> = Scenario::all(args.quick, extent)
         .into_iter()
         .filter(|scenario| scenario.name().contains(&*args.only))
@@ -185,9 +185,13 @@ async fn rounds_of(
         for scenario in scenarios {
             let name =
                 if place == Place::Anywhere { format!("{}, all cores", scenario.name()) } else { scenario.name() };
-            // Each round begins with another contender, so that none is always first after a pause.
-            for turn in 0..contenders.len() {
-                let contender = &contenders[(round + turn) % contenders.len()];
+            // Each turn begins with another contender, so that none is always first after a pause.
+            let turns = scenario.turns(extent);
+            let asked = (round * turns..(round + 1) * turns).flat_map(|first| {
+                let contenders = &contenders;
+                (0..contenders.len()).map(move |next| &contenders[(first + next) % contenders.len()])
+            });
+            for contender in asked {
                 if let Some(reason) = scenario.is_not_for(contender.kind) {
                     results.not_for(&name, contender.kind, reason);
                     continue;

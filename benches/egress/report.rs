@@ -95,7 +95,7 @@ impl Results {
         let mut text = format!("# Egress benchmark, {}\n\n{}\n", date(), self.machine());
         let _infallible = writeln!(
             text,
-            "- {} interleaved rounds; each cell is the median with (least–most); × is the ratio to `{}`",
+            "- {} interleaved rounds; each cell is the median with (least–most); × is the median of its ratios to `{}` in the same turn",
             self.rounds,
             Kind::Floor.name()
         );
@@ -121,9 +121,18 @@ impl Results {
 
     /// The median of one figure.
     fn median(&self, scenario: &str, kind: Kind, figure: &str) -> Option<f64> {
+        Some(spread(self.values(scenario, kind, figure)?).1)
+    }
+
+    /// The ratio of one figure to another contender's.
+    fn ratio(&self, scenario: &str, kind: Kind, other: Kind, figure: &str) -> Option<f64> {
+        ratio(self.values(scenario, kind, figure)?, self.values(scenario, other, figure)?)
+    }
+
+    fn values(&self, scenario: &str, kind: Kind, figure: &str) -> Option<&[f64]> {
         let (_, table) = self.scenarios.iter().find(|(name, _)| name == scenario)?;
         let (_, values) = table.values.iter().find(|((of, name), _)| *of == kind && *name == figure)?;
-        Some(spread(values).1)
+        Some(values)
     }
 
     fn machine(&self) -> String {
@@ -167,13 +176,25 @@ impl Table {
     fn cell(&self, kind: Kind, column: &'static str) -> String {
         let Some(values) = self.values.get(&(kind, column)) else { return "–".to_owned() };
         let (least, middle, most) = spread(values);
-        let floor = self.values.get(&(Kind::Floor, column)).map(|values| spread(values).1);
+        let floor = self.values.get(&(Kind::Floor, column)).filter(|_| kind != Kind::Floor);
         let range = if values.len() > 1 { format!(" ({}–{})", shown(least), shown(most)) } else { String::new() };
-        match floor.filter(|floor| *floor > 0.0 && kind != Kind::Floor) {
-            Some(floor) => format!("**{}**{range} ×{:.2}", shown(middle), middle / floor),
+        match floor.and_then(|floor| ratio(values, floor)) {
+            Some(ratio) => format!("**{}**{range} ×{ratio:.2}", shown(middle)),
             None => format!("**{}**{range}", shown(middle)),
         }
     }
+}
+
+/// The median of the ratios of what was measured in the same turn: a machine that is slower for a while is so for both. Of
+/// the medians, where one of them was not measured as often.
+fn ratio(values: &[f64], others: &[f64]) -> Option<f64> {
+    let ratio = if values.len() == others.len() {
+        let ratios: Vec<_> = values.iter().zip(others).map(|(value, other)| value / other).collect();
+        spread(&ratios).1
+    } else {
+        spread(values).1 / spread(others).1
+    };
+    Some(ratio).filter(|ratio| ratio.is_finite())
 }
 
 /// Least, median, most.

@@ -30,6 +30,8 @@ pub struct Extent {
     pub amount: Amount,
     /// New names in one round.
     pub names: usize,
+    /// Turns in one round where a few percent decide.
+    pub turns: usize,
 }
 
 const MIB: f64 = (1 << 20) as f64;
@@ -70,6 +72,14 @@ impl Scenario {
             Self::Bulk { mib, direction: Direction::Down } => format!("{mib} MiB down"),
             Self::Bulk { mib, direction: Direction::Up } => format!("{mib} MiB up"),
             Self::Events => "SSE event delay".to_owned(),
+        }
+    }
+
+    /// How often all contenders are asked in one round.
+    pub fn turns(&self, extent: Extent) -> usize {
+        match self {
+            Self::KeepAlive { connections: 16 } | Self::Streams { .. } => extent.turns,
+            _ => 1,
         }
     }
 

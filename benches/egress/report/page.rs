@@ -35,11 +35,9 @@ pub fn section(results: &Results, name: &str, charts: &[Chart]) -> String {
         let cells: Vec<_> = kinds
             .iter()
             .map(|kind| {
-                match (results.median(scenario, *kind, figure), results.median(scenario, Kind::Floor, figure)) {
+                match (results.median(scenario, *kind, figure), results.ratio(scenario, *kind, Kind::Floor, figure)) {
                     (None, _) => "–".to_owned(),
-                    (Some(value), Some(floor)) if *kind != Kind::Floor && floor > 0.0 => {
-                        format!("**×{:.2}** {}", value / floor, shown(value))
-                    }
+                    (Some(value), Some(ratio)) if *kind != Kind::Floor => format!("**×{ratio:.2}** {}", shown(value)),
                     (Some(value), _) => shown(value),
                 }
             })

@@ -32,19 +32,24 @@ pub struct Outcome {
 impl Target {
     /// None where the run has not measured it.
     pub fn outcome(&self, results: &Results) -> Option<Outcome> {
-        let reached = results.median(self.scenario, Kind::ScanOn, self.figure)?;
-        let (most, limit) = match self.limit {
-            Limit::AtMost(most) => (most, format!("≤ {}", shown(most))),
-            Limit::Times(kind, times) => {
-                let other = results.median(self.scenario, kind, self.figure)?;
+        let median = |kind| results.median(self.scenario, kind, self.figure);
+        let reached = median(Kind::ScanOn)?;
+        let (limit, is_reached, beside) = match self.limit {
+            Limit::AtMost(most) => (format!("≤ {}", shown(most)), reached <= most, None),
+            Limit::Times(other, times) => {
+                let ratio = move |kind| results.ratio(self.scenario, kind, other, self.figure);
                 let percent = ((times - 1.0) * 100.0).round();
                 let more = if percent > 0.0 { format!(" + {percent} %") } else { String::new() };
-                (other * times, format!("≤ {}{more} ({})", kind.name(), shown(other * times)))
+                let limit = format!("≤ {}{more} ({})", other.name(), shown(median(other)?));
+                (limit, ratio(Kind::ScanOn)? <= times, Some(ratio))
             }
         };
-        let scan_off = results.median(self.scenario, Kind::ScanOff, self.figure).map_or("–".to_owned(), shown);
-        let verdict = if reached <= most { "reached" } else { "**missed**" };
-        Some(Outcome { limit, reached: shown(reached), scan_off, verdict })
+        let cell = |kind| {
+            let ratio = beside.as_ref().and_then(|ratio| ratio(kind)).map(|ratio| format!("×{ratio:.3}, "));
+            median(kind).map_or("–".to_owned(), |median| format!("{}{}", ratio.unwrap_or_default(), shown(median)))
+        };
+        let verdict = if is_reached { "reached" } else { "**missed**" };
+        Some(Outcome { limit, reached: cell(Kind::ScanOn), scan_off: cell(Kind::ScanOff), verdict })
     }
 }
 
