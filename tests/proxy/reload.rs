@@ -1,7 +1,7 @@
 //! Another table, another credential: in force without a restart, or not at all.
 
 use bytes::Bytes;
-use harness::client::{Client, get, post};
+use harness::client::{Client, get, post, with};
 use harness::origin::{End, Origin};
 use harness::pki::Pki;
 use harness::programs::Program;
@@ -105,6 +105,24 @@ async fn streams_that_are_still_granted_go_on() {
     stage.proxy.event("routes.reloaded").await;
     stage.origin.feed("data: 1\n\n");
     within("an event", body.frame()).await.expect("open").expect("no failure");
+}
+
+#[tokio::test]
+async fn streams_are_judged_again_by_the_fields_of_their_request() {
+    let team = |team: &str| format!("matches: [{{headers: [{{name: x-team, value: {team}}}]}}]");
+    let table = |rest: &str| routes([&*format!("host: api.localhost, ports: any, {rest}")]);
+    let mut stage = Stage::granting(&team("a")).await;
+    let response = stage.client().open(with(get(&stage.url("/feed")), "x-team", "a")).await.expect("an answer");
+    let mut body = response.into_body();
+    stage.proxy.write_routes(&table(&format!("scan: record, {}", team("a"))));
+    stage.proxy.signal(Signal::HUP);
+    stage.proxy.event("routes.reloaded").await;
+    stage.origin.feed("data: 1\n\n");
+    within("an event", body.frame()).await.expect("open").expect("no failure");
+    stage.proxy.write_routes(&table(&team("b")));
+    stage.proxy.signal(Signal::HUP);
+    stage.proxy.event("routes.reloaded").await;
+    within("the end of the stream", body.collect()).await.expect_err("it is cut, not ended");
 }
 
 #[tokio::test]
@@ -247,6 +265,26 @@ async fn a_request_that_began_under_laxer_rules_does_not_leave_under_stricter_on
     inside.send(format!("key {AWS_KEY}")).await;
     assert_eq!(inside.answer().await.head.status(), 503);
     stage.was_refused(json!({"outcome": "denied", "error": "rules_changed"})).await;
+}
+
+#[tokio::test]
+async fn a_request_with_what_has_become_a_credential_does_not_leave() {
+    const LATER: &str = "a-credential-of-later-0123";
+    let mut stage = Stage::with("", |setup| setup.env("LATER", LATER)).await;
+    let authority = stage.origin.authority();
+    let mut inside = stage.client().raw_inside(&authority).await;
+    let head = format!(
+        "PUT /echo HTTP/1.1\r\nHost: {authority}\r\nX-Note: {LATER}\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+    );
+    inside.send(head).await;
+    assert_eq!(inside.interim().await.status(), 100);
+    let other = "host: other.localhost, auth: {scheme: Bearer, token_env: LATER}";
+    stage.proxy.write_routes(&routes(["host: api.localhost, ports: any", other]));
+    stage.proxy.signal(Signal::HUP);
+    stage.proxy.event("routes.reloaded").await;
+    inside.send("ok").await;
+    assert_eq!(inside.answer().await.head.status(), 403);
+    stage.was_refused(json!({"outcome": "denied", "error": "credential_sent"})).await;
 }
 
 #[tokio::test]
